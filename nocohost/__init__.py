@@ -1,0 +1,128 @@
+"""nocohost: one image, and WORKER_MODE decides what runs.
+
+This façade holds every public name. A name is imported when it is first used, so ``import nocohost`` alone loads no
+third-party package.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nocohost.api.app import App as App
+    from nocohost.api.app import Database as Database
+    from nocohost.api.app import Hooks as Hooks
+    from nocohost.api.app import Node as Node
+    from nocohost.api.app import Queue as Queue
+    from nocohost.api.check import Check as Check
+    from nocohost.api.clock import Clock as Clock
+    from nocohost.api.errors import ConfigError as ConfigError
+    from nocohost.api.errors import FenceLostError as FenceLostError
+    from nocohost.api.errors import JobConflictError as JobConflictError
+    from nocohost.api.errors import JobNotFoundError as JobNotFoundError
+    from nocohost.api.errors import NocohostError as NocohostError
+    from nocohost.api.errors import PayloadError as PayloadError
+    from nocohost.api.errors import PayloadTooLargeError as PayloadTooLargeError
+    from nocohost.api.errors import PluginError as PluginError
+    from nocohost.api.errors import QueueError as QueueError
+    from nocohost.api.errors import StoreError as StoreError
+    from nocohost.api.errors import UnknownKeyError as UnknownKeyError
+    from nocohost.api.hookspecs import hookimpl as hookimpl
+    from nocohost.api.hookspecs import hookspec as hookspec
+    from nocohost.api.job import DeadLetter as DeadLetter
+    from nocohost.api.job import Job as Job
+    from nocohost.api.job import Retry as Retry
+    from nocohost.api.job import Snooze as Snooze
+    from nocohost.api.log import Log as Log
+    from nocohost.api.mode import WorkerMode as WorkerMode
+    from nocohost.api.principal import Principal as Principal
+    from nocohost.api.routes import Route as Route
+    from nocohost.api.routes import route as route
+    from nocohost.api.service import Backoff as Backoff
+    from nocohost.api.service import JobType as JobType
+    from nocohost.api.service import Service as Service
+    from nocohost.api.version import VERSION as VERSION
+    from nocohost.cli.app import pass_app as pass_app
+    from nocohost.web.keys import APP as APP
+    from nocohost.web.keys import PRINCIPAL as PRINCIPAL
+
+_HOMES = {
+    "api.app": ("App", "Database", "Hooks", "Node", "Queue"),
+    "api.check": ("Check",),
+    "api.clock": ("Clock",),
+    "api.errors": (
+        "ConfigError",
+        "FenceLostError",
+        "JobConflictError",
+        "JobNotFoundError",
+        "NocohostError",
+        "PayloadError",
+        "PayloadTooLargeError",
+        "PluginError",
+        "QueueError",
+        "StoreError",
+        "UnknownKeyError",
+    ),
+    "api.hookspecs": ("hookimpl", "hookspec"),
+    "api.job": ("DeadLetter", "Job", "Retry", "Snooze"),
+    "api.log": ("Log",),
+    "api.mode": ("WorkerMode",),
+    "api.principal": ("Principal",),
+    "api.routes": ("Route", "route"),
+    "api.service": ("Backoff", "JobType", "Service"),
+    "api.version": ("VERSION",),
+    "cli.app": ("pass_app",),
+    "web.keys": ("APP", "PRINCIPAL"),
+}
+
+__all__ = [
+    "APP",
+    "PRINCIPAL",
+    "VERSION",
+    "App",
+    "Backoff",
+    "Check",
+    "Clock",
+    "ConfigError",
+    "Database",
+    "DeadLetter",
+    "FenceLostError",
+    "Hooks",
+    "Job",
+    "JobConflictError",
+    "JobNotFoundError",
+    "JobType",
+    "Log",
+    "NocohostError",
+    "Node",
+    "PayloadError",
+    "PayloadTooLargeError",
+    "PluginError",
+    "Principal",
+    "Queue",
+    "QueueError",
+    "Retry",
+    "Route",
+    "Service",
+    "Snooze",
+    "StoreError",
+    "UnknownKeyError",
+    "WorkerMode",
+    "hookimpl",
+    "hookspec",
+    "pass_app",
+    "route",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import ``name`` from its home on first use."""
+    for home, names in _HOMES.items():
+        if name in names:
+            value = getattr(import_module(f"nocohost.{home}"), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module 'nocohost' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

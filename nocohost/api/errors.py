@@ -1,0 +1,178 @@
+"""Every error nocohost raises on purpose, under one base.
+
+An error carries a stable ``code``, a ``message`` (what is wrong, and where) and a ``hint`` (what to do about it).
+Four families say who is told: the operator (``ConfigError``), the log, because a guest is at fault (``PluginError``),
+the caller of the queue (``QueueError``), or whoever asked the database (``StoreError``).
+"""
+
+from collections.abc import Sequence
+
+
+class NocohostError(Exception):
+    """An error nocohost raises on purpose."""
+
+    code = "nocohost.error"
+
+    def __init__(self, message: str = "", *, hint: str = "", code: str = "") -> None:
+        self.message = message or (type(self).__doc__ or "").splitlines()[0]
+        self.hint = hint
+        self.code = code or type(self).code
+        super().__init__(self.message)
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the error as the JSON object that the command line and the API show."""
+        return {"code": self.code, "message": self.message, "hint": self.hint}
+
+
+class ConfigError(NocohostError):
+    """The configuration is wrong; the node must not start (exit 2)."""
+
+    code = "config.invalid"
+
+
+class WorkerModeError(ConfigError):
+    """The worker mode is refused."""
+
+    code = "mode.malformed_term"
+
+    def __init__(
+        self, message: str, *, hint: str = "", code: str = "", term: str = "", position: int = 0, suggestion: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.term = term
+        self.position = position
+        """Where the term starts in the string, counted in characters from 1."""
+        self.suggestion = suggestion
+
+
+class SettingError(ConfigError):
+    """One or more settings are wrong; ``faults`` lists every one of them."""
+
+    code = "config.setting"
+
+    def __init__(self, message: str, *, hint: str = "", code: str = "", faults: Sequence[str] = ()) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.faults = tuple(faults)
+
+
+class PluginError(NocohostError):
+    """A plugin is at fault; it is quarantined and the node goes on."""
+
+    code = "plugin.error"
+
+
+class PluginLoadError(PluginError):
+    """An entry point could not be imported."""
+
+    code = "plugin.load"
+
+
+class PluginContractError(PluginError):
+    """A plugin breaks the contract of a hook."""
+
+    code = "plugin.contract"
+
+
+class PluginDisabledError(PluginError):
+    """An entry point needs something that is not installed."""
+
+    code = "plugin.disabled"
+
+
+class DuplicateServiceError(PluginError):
+    """Two distributions offer the same service key."""
+
+    code = "plugin.duplicate_service"
+
+
+class AppNotOpenError(PluginError):
+    """This part of the app works from ``node_lifespan`` on, not while hooks register."""
+
+    code = "plugin.app_not_open"
+
+
+class QueueError(NocohostError):
+    """The queue refuses a request; its caller is told."""
+
+    code = "queue.error"
+
+
+class UnknownKeyError(QueueError):
+    """No installed plugin declares this service key."""
+
+    code = "queue.unknown_key"
+
+
+class PayloadError(QueueError):
+    """The payload does not fit the job type; ``faults`` says where."""
+
+    code = "queue.payload"
+
+    def __init__(self, message: str, *, hint: str = "", code: str = "", faults: Sequence[str] = ()) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.faults = tuple(faults)
+
+
+class PayloadTooLargeError(QueueError):
+    """The payload is larger than the queue accepts."""
+
+    code = "queue.payload_too_large"
+
+
+class JobNotFoundError(QueueError):
+    """There is no job with this id."""
+
+    code = "queue.job_not_found"
+
+
+class JobConflictError(QueueError):
+    """The request contradicts what is already there."""
+
+    code = "queue.conflict"
+
+
+class FenceLostError(QueueError):
+    """This attempt no longer holds its job; nothing was written."""
+
+    code = "queue.fence_lost"
+
+
+class StoreError(NocohostError):
+    """The database refuses; ``retryable`` says whether trying again can help."""
+
+    code = "store.error"
+    retryable = False
+
+
+class StoreUnavailableError(StoreError):
+    """The database cannot be reached or cannot write now."""
+
+    code = "store.unavailable"
+    retryable = True
+
+
+class StoreConflictError(StoreError):
+    """Two transactions met, or a constraint holds; the statement was not carried out."""
+
+    code = "store.conflict"
+
+
+class TransactionExpiredError(StoreError):
+    """A write transaction stayed open too long and was rolled back."""
+
+    code = "store.transaction_expired"
+
+
+class NestedWriteError(StoreError):
+    """This task already holds the write transaction it would wait for."""
+
+    code = "store.nested_write"
+
+
+class SchemaVersionError(StoreError):
+    """The database schema and this code do not fit together."""
+
+    code = "store.schema_version"

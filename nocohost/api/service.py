@@ -1,0 +1,88 @@
+"""Services and job types: what a plugin offers under a key, and what every node must know of its jobs."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from random import random
+from typing import TYPE_CHECKING, Any
+
+from nocohost.api.errors import PluginContractError
+from nocohost.api.keys import is_key
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+Handler = Callable[..., Awaitable[Any]]
+"""``handler(job)`` or ``handler(job, app)``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How long to wait before the next attempt: ``seconds * factor ** (failures - 1)``, capped, with jitter."""
+
+    seconds: float = 2.0
+    factor: float = 2.0
+    cap_seconds: float = 3600.0
+    jitter: float = 0.2
+    """Up to this fraction is added or taken away at random, so that failed jobs do not come back all at once."""
+
+    def __post_init__(self) -> None:
+        if self.seconds < 0 or self.factor < 1 or self.cap_seconds < 0 or not 0 <= self.jitter <= 1:
+            raise PluginContractError(f"{self}: seconds and cap are not negative, factor >= 1, jitter within 0..1")
+
+    def delay_seconds(self, failures: int, draw: Callable[[], float] = random) -> float:
+        """Return the seconds to wait after the ``failures``-th failure; ``draw`` gives a number within 0..1."""
+        exponent = min(max(failures, 1) - 1, 64)
+        delay = min(self.seconds * self.factor**exponent, self.cap_seconds)
+        return delay * (1 + self.jitter * (2 * draw() - 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What a plugin offers under a service key; its queue has the same name.
+
+    ``handler`` is ``async def handler(job)`` or ``handler(job, app)``. It returns ``None`` or a JSON value (success),
+    ``Retry``, ``Snooze`` or ``DeadLetter``; an exception means that the attempt failed. At most ``concurrency`` jobs of
+    the key run at a time on one node; an attempt longer than ``timeout_seconds`` is cancelled and counts as failed.
+    """
+
+    key: str
+    handler: Handler
+    concurrency: int = field(default=10, kw_only=True)
+    timeout_seconds: float | None = field(default=None, kw_only=True)
+    backoff: Backoff = field(default=Backoff(), kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not is_key(self.key):
+            raise PluginContractError(f"service {self.key!r}: not a service key", hint="a key reads noun:verb")
+        if self.concurrency < 1:
+            raise PluginContractError(f"service {self.key}: concurrency is {self.concurrency}", hint="at least 1")
+        if self.timeout_seconds is not None and self.timeout_seconds <= 0:
+            raise PluginContractError(
+                f"service {self.key}: timeout_seconds is {self.timeout_seconds}", hint="above 0, or None"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class JobType:
+    """What every node must know of the jobs under a key: how their payload looks, and how they are treated.
+
+    ``payload`` is a pydantic model, or None for any JSON object. ``attempts`` is how often a job may fail before it
+    becomes a dead letter. Lower ``priority`` runs first. ``unique_seconds`` is how long after its end a job's
+    idempotency key is kept. A node that should serve a ``required`` key and cannot exits 70 at start.
+    """
+
+    key: str
+    payload: "type[BaseModel] | None" = field(default=None, kw_only=True)
+    attempts: int = field(default=5, kw_only=True)
+    priority: int = field(default=0, kw_only=True)
+    unique_seconds: float = field(default=86400, kw_only=True)
+    required: bool = field(default=False, kw_only=True)
+    description: str = field(default="", kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not is_key(self.key):
+            raise PluginContractError(f"job type {self.key!r}: not a service key", hint="a key reads noun:verb")
+        if self.attempts < 1:
+            raise PluginContractError(f"job type {self.key}: attempts is {self.attempts}", hint="at least 1")
+        if self.unique_seconds < 0:
+            raise PluginContractError(f"job type {self.key}: unique_seconds is negative")

@@ -1,0 +1,1 @@
+"""What is installed, what this node activates, and why."""

@@ -1,0 +1,1 @@
+"""The durable queue: enqueue, claim, run, beat and sweep."""

@@ -1,0 +1,159 @@
+"""The tables of nocohost. ``migrations/`` creates them; a test holds the two against each other."""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
+
+from nocohost.store.types import Instant
+
+metadata = MetaData()
+
+jobs = Table(
+    "nocohost_jobs",
+    metadata,
+    Column("id", Uuid(as_uuid=False), primary_key=True),
+    Column("key", Text, nullable=False),
+    Column("state", Text, nullable=False, comment="pending or running; ended jobs are in nocohost_history"),
+    Column("payload", JSON, nullable=False),
+    Column("priority", Integer, nullable=False, server_default=text("0"), comment="lower runs first"),
+    Column("group", Text),
+    Column("run_at", Instant, nullable=False, comment="not before; the database's clock"),
+    Column("enqueued_at", Instant, nullable=False),
+    Column("started_at", Instant, comment="start of the current or last attempt"),
+    Column("attempts", Integer, nullable=False, server_default=text("0"), comment="attempts charged"),
+    Column("losses", Integer, nullable=False, server_default=text("0"), comment="attempts that ended with their node"),
+    Column("fence", BigInteger, nullable=False, server_default=text("0"), comment="rises at each claim"),
+    Column("claim_id", Uuid(as_uuid=False), comment="random, made at each claim; null while pending"),
+    Column("node_id", Uuid(as_uuid=False), comment="boot id of the node that holds or last held the job"),
+    Column("cancel_requested", Boolean, nullable=False, server_default=text("false")),
+    Column("idempotency_key", Text),
+    Column("progress", JSON),
+    Column("last_error", Text),
+    Index(
+        "nocohost_jobs_due",
+        "key",
+        "priority",
+        "run_at",
+        "id",
+        postgresql_where=text("state = 'pending'"),
+        sqlite_where=text("state = 'pending'"),
+    ),
+    Index(
+        "nocohost_jobs_held",
+        "node_id",
+        postgresql_where=text("state = 'running'"),
+        sqlite_where=text("state = 'running'"),
+    ),
+)
+"""Jobs that are not over. Terminal rows leave in the transaction that ends them, so this table stays small."""
+
+history = Table(
+    "nocohost_history",
+    metadata,
+    Column("id", Uuid(as_uuid=False), primary_key=True),
+    Column("key", Text, nullable=False),
+    Column("state", Text, nullable=False, comment="succeeded, dead or cancelled"),
+    Column("payload", JSON, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("group", Text),
+    Column("run_at", Instant, nullable=False),
+    Column("enqueued_at", Instant, nullable=False),
+    Column("started_at", Instant),
+    Column("finished_at", Instant, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("losses", Integer, nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("node_id", Uuid(as_uuid=False)),
+    Column("idempotency_key", Text),
+    Column("progress", JSON),
+    Column("value", JSON),
+    Column("last_error", Text),
+    Index("nocohost_history_finished", "finished_at"),
+    Index("nocohost_history_state", "key", "state", "finished_at"),
+)
+"""Jobs that are over, kept for ``history_seconds``; dead letters until a person decides."""
+
+idempotency = Table(
+    "nocohost_idempotency",
+    metadata,
+    Column("key", Text, primary_key=True, comment="service key"),
+    Column("idempotency_key", Text, primary_key=True),
+    Column("digest", LargeBinary, nullable=False, comment="SHA-256 of the canonical payload"),
+    Column("job_id", Uuid(as_uuid=False), nullable=False),
+    Column("expires_at", Instant, comment="null while the job is not over"),
+    Index("nocohost_idempotency_expiry", "expires_at"),
+)
+"""Idempotency keys outlive their jobs: until ``unique_seconds`` after the end."""
+
+nodes = Table(
+    "nocohost_nodes",
+    metadata,
+    Column("id", Uuid(as_uuid=False), primary_key=True, comment="boot id"),
+    Column("name", Text, nullable=False),
+    Column("mode", Text, nullable=False, comment="canonical worker mode"),
+    Column("requests", Boolean, nullable=False),
+    Column("services", JSON, nullable=False, comment="keys this node really serves"),
+    Column("state", Text, nullable=False, comment="starting, serving, quiet, draining, stopped or lost"),
+    Column("started_at", Instant, nullable=False),
+    Column("beat_at", Instant, nullable=False),
+    Column("lease_until", Instant, nullable=False, comment="jobs of this node are orphans after it"),
+    Column("version", Text, nullable=False),
+    Column("plugins", JSON, nullable=False, comment="distribution -> version"),
+    Column("address", Text, comment="where the node answers, for people"),
+    Index("nocohost_nodes_lease", "lease_until"),
+)
+"""One row per boot of a node. A job's lease is its node's."""
+
+limits = Table(
+    "nocohost_limits",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("concurrency", Integer, comment="running jobs of the key in the whole cluster"),
+    Column("rate_count", Integer),
+    Column("rate_seconds", Float),
+    Column("available", Float, comment="tokens left in the bucket at refilled_at"),
+    Column("refilled_at", Instant),
+)
+"""Only keys with a cluster-wide limit have a row here; their claim locks it."""
+
+tokens = Table(
+    "nocohost_tokens",
+    metadata,
+    Column("id", Text, primary_key=True, comment="public part of the token"),
+    Column("name", Text, nullable=False, comment="id of the principal"),
+    Column("digest", LargeBinary, nullable=False, comment="SHA-256 of the whole token"),
+    Column("scopes", JSON, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant),
+    Column("revoked_at", Instant),
+    Index(
+        "nocohost_tokens_name",
+        "name",
+        unique=True,
+        postgresql_where=text("revoked_at IS NULL"),
+        sqlite_where=text("revoked_at IS NULL"),
+    ),
+)
+
+migrations = Table(
+    "nocohost_migrations",
+    metadata,
+    Column("plugin", Text, primary_key=True),
+    Column("distribution", Text, nullable=False),
+    Column("version", Text, nullable=False, comment="version of the distribution that migrated last"),
+    Column("runnable_from", Text, nullable=False, comment="oldest version that may run on this schema"),
+    Column("upgraded_at", Instant, nullable=False),
+)
+"""One row per migration set, beside Alembic's own ``<plugin>_alembic``."""

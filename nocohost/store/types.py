@@ -1,0 +1,74 @@
+"""The column types and SQL functions that make SQLite and PostgreSQL look alike."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import BigInteger, DateTime, Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+
+class Instant(TypeDecorator[datetime]):
+    """An instant in UTC: ``timestamptz`` on PostgreSQL, microseconds since 1970 in an integer on SQLite."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Choose the column type of the dialect."""
+        return BigInteger() if dialect.name == "sqlite" else DateTime(timezone=True)
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """Turn an instant into what the driver stores."""
+        if value is None or dialect.name != "sqlite":
+            return value
+        return (value - EPOCH) // MICROSECOND
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """Turn what the driver gives into an instant in UTC."""
+        if value is None:
+            return None
+        if dialect.name == "sqlite":
+            return EPOCH + timedelta(microseconds=value)
+        return value.astimezone(UTC)  # type: ignore[no-any-return]
+
+
+class db_now(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL function it is
+    """The database's clock; the only clock that decides leases, schedules and ``run_at``.
+
+    On SQLite it is the function ``nocohost_now``, which ``nocohost.store.engine`` defines on each connection.
+    """
+
+    inherit_cache = True
+    type = Instant()
+
+
+class db_after(FunctionElement[datetime]):  # noqa: N801
+    """``db_after(seconds)``: the instant that many seconds after ``db_now()``; a number, a parameter or a column."""
+
+    inherit_cache = True
+    type = Instant()
+
+
+@compiles(db_now, "sqlite")
+def _now_on_sqlite(element: db_now, compiler: Any, **kw: Any) -> str:
+    return "nocohost_now()"
+
+
+@compiles(db_now)
+def _now_on_postgresql(element: db_now, compiler: Any, **kw: Any) -> str:
+    return "clock_timestamp()"
+
+
+@compiles(db_after, "sqlite")
+def _after_on_sqlite(element: db_after, compiler: Any, **kw: Any) -> str:
+    return f"(nocohost_now() + CAST({compiler.process(element.clauses, **kw)} * 1000000 AS INTEGER))"
+
+
+@compiles(db_after)
+def _after_on_postgresql(element: db_after, compiler: Any, **kw: Any) -> str:
+    return f"(clock_timestamp() + {compiler.process(element.clauses, **kw)} * interval '1 second')"

@@ -1,0 +1,1 @@
+"""The HTTP side: one aiohttp application for requests, one small one for the admin port."""

@@ -1,0 +1,11 @@
+"""The typed keys under which plugin routes find the app and the principal."""
+
+from aiohttp import web
+
+from nocohost.api.app import App
+from nocohost.api.principal import Principal
+
+APP = web.AppKey("APP", App)
+"""``request.app[APP]`` is the ``App`` inside a route."""
+PRINCIPAL = web.RequestKey("PRINCIPAL", Principal)
+"""``request[PRINCIPAL]`` is who sent the request; absent on public routes."""
