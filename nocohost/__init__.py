@@ -4,6 +4,7 @@ This façade holds every public name. A name is imported when it is first used, 
 third-party package.
 """
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from nocohost.web.keys import APP as APP
     from nocohost.web.keys import PRINCIPAL as PRINCIPAL
 
-_HOMES = {
+_HOMES: Mapping[str, tuple[str, ...]] = {
     "api.app": ("App", "Database", "Hooks", "Node", "Queue"),
     "api.check": ("Check",),
     "api.clock": ("Clock",),
@@ -114,14 +115,16 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import ``name`` from its home on first use."""
-    for home, names in _HOMES.items():
-        if name in names:
-            value = getattr(import_module(f"nocohost.{home}"), name)
-            globals()[name] = value
-            return value
-    raise AttributeError(f"module 'nocohost' has no attribute {name!r}")
+if not TYPE_CHECKING:  # a type checker that saw it would take every misspelt name for Any
+
+    def __getattr__(name: str) -> Any:
+        """Import ``name`` from its home on first use."""
+        for home, names in _HOMES.items():
+            if name in names:
+                value = getattr(import_module(f"nocohost.{home}"), name)
+                globals()[name] = value
+                return value
+        raise AttributeError(f"module 'nocohost' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
