@@ -1,0 +1,96 @@
+"""Every hook, setting, error code and verb is documented, and mentioned by a test; nothing else is documented."""
+
+import re
+
+import promises
+import pytest
+from nocohost.cli.main import cli
+from source_tree import ROOT, read_module, read_modules
+
+from nocohost.api import hookspecs
+from nocohost.node.settings import Settings
+
+REFERENCE = ROOT / "docs" / "reference"
+HOUSE = read_modules(ROOT, "nocohost")
+TESTS = "\n".join(module.text for module in read_modules(ROOT, "tests") if not module.where.startswith("tests/house/"))
+HOOKS = promises.hook_names(hookspecs)
+SETTINGS = list(promises.setting_names(Settings))
+CODES = sorted(promises.error_codes(HOUSE))
+ERRORS = read_module(ROOT, ROOT / "nocohost" / "api" / "errors.py").text
+VERBS = {" ".join(path): command for path, command in promises.verbs(cli)}
+
+
+def page(name: str) -> str:
+    return (REFERENCE / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_hook_is_documented_and_tested(hook):
+    assert re.search(rf"`{hook}\b", page("hooks.md")), f"docs/reference/hooks.md does not tell of {hook}"
+    assert re.search(rf"\b{hook}\b", TESTS), f"no test mentions {hook}"
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_a_setting_is_documented_and_tested(setting):
+    names = f"{re.escape(setting)}|{promises.variable_of(setting)}"
+    assert re.search(rf"`({names})\b", page("settings.md")), f"docs/reference/settings.md does not tell of {setting}"
+    assert re.search(rf"\b({names})\b", TESTS), f"no test mentions {setting} or {promises.variable_of(setting)}"
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_an_error_code_is_documented_and_tested(code):
+    assert f"| `{code}` |" in page("errors.md"), f"docs/reference/errors.md does not tell of {code}"
+    assert re.search(rf"\b({'|'.join([re.escape(code), *classes_of(code)])})\b", TESTS), f"no test mentions {code}"
+
+
+def classes_of(code: str) -> list[str]:
+    """Return the error classes whose own code this is: a test may name the class instead."""
+    found = re.findall(r'^class (\w+)\(.*?^    code = "([^"]+)"', ERRORS, flags=re.DOTALL | re.MULTILINE)
+    return [name for name, own in found if own == code]
+
+
+def test_every_documented_error_code_is_one():
+    documented = re.findall(r"^\| `([a-z]+\.[a-z_]+)` \|", page("errors.md"), flags=re.MULTILINE)
+    assert set(documented) - set(CODES) == set()
+    assert len(documented) == len(set(documented))
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verb_is_documented_with_all_its_options_and_tested(verb):
+    section = sections(page("cli.md")).get(verb)
+    assert section is not None, f"docs/reference/cli.md has no section on: nocohost {verb}"
+    missing = [option for option in promises.options(VERBS[verb]) if f"`{option}" not in section]
+    assert not missing, f"docs/reference/cli.md leaves out of nocohost {verb}: {missing}"
+    spoken = r"""['"]?,? ['"]?""".join(verb.split())
+    assert re.search(rf"""['" ]{spoken}\b""", TESTS), f"no test calls: nocohost {verb}"
+
+
+def test_every_documented_verb_and_option_is_there():
+    for verb, section in sections(page("cli.md")).items():
+        assert verb in VERBS, f"docs/reference/cli.md tells of nocohost {verb}, which is not there"
+        known = {name for item in VERBS[verb].params for name in item.opts} | {"--help"}
+        documented = re.findall(r"^- `(--[a-z-]+)", section, flags=re.MULTILINE)
+        assert set(documented) <= known, f"nocohost {verb} has no {set(documented) - known}"
+
+
+def sections(text: str) -> dict[str, str]:
+    """Return the text below each heading ``nocohost VERB`` of the reference."""
+    parts = re.split(r"^#+ `nocohost ([a-z -]+)`$", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_every_line_of_the_facade_is_documented():
+    names = (ROOT / "tests" / "house" / "facade.txt").read_text().partition("\n\n")[0]
+    text = page("python.md")
+    missing = [name.split()[0] for name in names.splitlines() if not re.search(rf"\b{name.split()[0]}\b", text)]
+    assert not missing
+
+
+def test_the_promises_are_read_out_of_the_code():
+    """The measure itself: each kind is found, and not by accident everything."""
+    assert "register_jobs" in HOOKS
+    assert {"worker_mode", "http.port", "queue.profile"} <= set(SETTINGS)
+    assert {"mode.empty_term", "mode.unknown_key", "queue.payload", "http.not_found"} <= set(CODES)
+    assert {"mode explain", "db upgrade", "token create"} <= set(VERBS)
+    assert classes_of("queue.payload") == ["PayloadError"]
+    assert sections("# x\n## `nocohost up`\nUp.\n") == {"up": "\nUp.\n"}
