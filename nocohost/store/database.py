@@ -1,0 +1,211 @@
+"""The database as everybody sees it: ``begin`` to write, ``connect`` to read."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+from sqlalchemy import Engine, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from nocohost.api.clock import Clock
+from nocohost.api.errors import NestedWriteError, StoreUnavailableError
+from nocohost.api.log import Log
+from nocohost.store.engine import EXPIRED, WRITES, database_url, make_async_engine, make_sync_engine, shown
+from nocohost.store.translate import translated
+from nocohost.store.writer import TURN_SECONDS, WriterTurn, place_of_caller
+
+FIRST_WAIT_SECONDS = 0.25
+LONGEST_WAIT_SECONDS = 3.0
+
+
+class SqlDatabase:
+    """One database, SQLite or PostgreSQL, behind one set of promises; see ``nocohost.api.app.Database``.
+
+    Nothing is connected before the first use. ``open_database`` makes one.
+    """
+
+    def __init__(self, url: str, *, clock: Clock, log: Log, synchronous: str = "full", pool_size: int = 10) -> None:
+        self._url = database_url(url)
+        self._clock = clock
+        self._log = log
+        self._synchronous = synchronous
+        self._engine = make_async_engine(self._url, clock=clock, synchronous=synchronous, pool_size=pool_size)
+        if self.dialect == "sqlite":
+            self._writing = self._engine.execution_options(**{WRITES: True})
+            self._reading = make_async_engine(
+                self._url, clock=clock, synchronous=synchronous, pool_size=pool_size, read_only=True
+            )
+        else:
+            self._writing = self._engine
+            self._reading = self._engine.execution_options(postgresql_readonly=True)
+            self._alone = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._turn = WriterTurn()
+
+    @property
+    def dialect(self) -> str:
+        """Return ``sqlite`` or ``postgresql``."""
+        return self._url.get_backend_name()
+
+    @property
+    def shown(self) -> str:
+        """Return the URL without its password."""
+        return shown(self._url)
+
+    @property
+    def file(self) -> str | None:
+        """Return the path of the SQLite file, None on PostgreSQL."""
+        return self._url.database if self.dialect == "sqlite" else None
+
+    @property
+    def in_write_transaction(self) -> bool:
+        """Tell whether the running task is inside a ``begin`` of a SQLite database, whose turn it would wait for."""
+        return self._turn.is_mine
+
+    def begin(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """Open a write transaction; see ``nocohost.api.app.Database.begin``."""
+        if self.dialect == "sqlite":
+            return self._begin_in_turn(place_of_caller())
+        return self._begin()
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[AsyncConnection]:
+        """Open a connection for reading; see ``nocohost.api.app.Database.connect``."""
+        with translated(self.shown):
+            async with self._reading.connect() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def autocommit(self) -> AsyncIterator[AsyncConnection]:
+        """Open a connection for single statements: on PostgreSQL each commits by itself, on SQLite all at the end."""
+        if self.dialect == "sqlite":
+            async with self.begin() as connection:
+                yield connection
+            return
+        with translated(self.shown):
+            async with self._alone.connect() as connection:
+                yield connection
+
+    def open_sync(self) -> Engine:
+        """Return a synchronous engine on the same database, for a thread of its own; the caller disposes of it."""
+        return make_sync_engine(self._url, clock=self._clock, synchronous=self._synchronous)
+
+    async def ping(self) -> None:
+        """Ask the database the cheapest question; raises ``StoreError`` when it does not answer."""
+        async with self.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    async def wait(self, seconds: float) -> None:
+        """Wait until the database answers; raises ``StoreUnavailableError`` after ``seconds``.
+
+        A refusal that waiting cannot mend, such as a wrong password, is raised at once as ``ConfigError``.
+        """
+        deadline = self._clock.monotonic() + seconds
+        pause = FIRST_WAIT_SECONDS
+        while True:
+            try:
+                return await self.ping()
+            except StoreUnavailableError as error:
+                left = deadline - self._clock.monotonic()
+                if left <= 0:
+                    raise StoreUnavailableError(
+                        f"{error.message}; gave up after {seconds:g} s", hint="is it running, and reachable from here?"
+                    ) from error
+                self._log.warning("database.away", reason=error.message, seconds_left=round(left, 1))
+                await self._clock.sleep(min(pause, left))
+                pause = min(pause * 2, LONGEST_WAIT_SECONDS)
+
+    async def close(self) -> None:
+        """Close every pooled connection."""
+        await self._engine.dispose()
+        if self.dialect == "sqlite":
+            await self._reading.dispose()
+
+    @asynccontextmanager
+    async def _begin(self) -> AsyncIterator[AsyncConnection]:
+        with translated(self.shown):
+            async with self._engine.begin() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def _begin_in_turn(self, place: str) -> AsyncIterator[AsyncConnection]:
+        if self._turn.is_mine:
+            raise NestedWriteError(
+                f"{place}: this task is already inside database.begin()", hint="pass its connection along instead"
+            )
+        await self._turn.take()
+        watch = _Watch(self._turn, self._log, place)
+        try:
+            with translated(self.shown):
+                async with self._writing.connect() as connection:
+                    transaction = await connection.begin()
+                    await watch.start(connection)
+                    try:
+                        yield connection
+                        watch.disarm()
+                        await transaction.commit()
+                    finally:
+                        if watch.expired:
+                            await connection.invalidate()
+                        elif transaction.is_active:
+                            await transaction.rollback()
+        finally:
+            await watch.stop()
+
+
+class _Watch:
+    """Rolls a write transaction back when it is older than ``TURN_SECONDS``, names it, and passes the turn on."""
+
+    def __init__(self, turn: WriterTurn, log: Log, place: str) -> None:
+        self._turn = turn
+        self._log = log
+        self._place = place
+        self._timer: asyncio.TimerHandle | None = None
+        self._rollback: asyncio.Task[None] | None = None
+        self._connection: AsyncConnection | None = None
+        self._driver: Any = None
+
+    @property
+    def expired(self) -> bool:
+        """Tell whether the transaction has been rolled back."""
+        return self._rollback is not None
+
+    async def start(self, connection: AsyncConnection) -> None:
+        """Begin to count."""
+        self._connection = connection
+        self._driver = (await connection.get_raw_connection()).driver_connection
+        self._timer = asyncio.get_running_loop().call_later(TURN_SECONDS, self._expire)
+
+    def disarm(self) -> None:
+        """Stop counting: the owner is about to commit."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    async def stop(self) -> None:
+        """Stop counting; give the turn back unless the watch has done so."""
+        self.disarm()
+        if self._rollback is None:
+            self._turn.give_back()
+        else:
+            await self._rollback
+
+    def _expire(self) -> None:
+        assert self._connection is not None
+        sentence = f"the write transaction begun at {self._place} was open for {TURN_SECONDS:g} s and was rolled back"
+        self._log.error("transaction.expired", place=self._place, seconds=TURN_SECONDS)
+        sync = self._connection.sync_connection
+        assert sync is not None
+        # From here on the owner's statements and commit are refused; what is under way ends before the roll back.
+        sync.info[EXPIRED] = sentence
+        self._rollback = asyncio.create_task(self._roll_back(sync.info), name="roll back expired transaction")
+
+    async def _roll_back(self, info: Any) -> None:
+        try:
+            await self._driver.rollback()
+        finally:
+            self._turn.give_back()
+
+
+def open_database(url: str, *, clock: Clock, log: Log, synchronous: str = "full", pool_size: int = 10) -> SqlDatabase:
+    """Return the database at ``url``; nothing is connected yet. Raises ``ConfigError`` for a URL that cannot be."""
+    return SqlDatabase(url, clock=clock, log=log, synchronous=synchronous, pool_size=pool_size)

@@ -1,0 +1,141 @@
+"""SQLAlchemy engines for the two databases, set up so that both keep the same promises."""
+
+from typing import Any
+from urllib.parse import unquote
+
+from pydantic_core import from_json, to_json
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from nocohost.api.clock import Clock
+from nocohost.api.errors import ConfigError, TransactionExpiredError
+from nocohost.store.types import EPOCH, MICROSECOND
+
+BUSY_SECONDS = 10.0
+EXPIRED = "nocohost_expired"
+"""Where a rolled-back connection keeps the sentence that its owner is told."""
+WRITES = "nocohost_writes"
+"""The execution option of connections that take SQLite's write lock as they begin."""
+
+
+def database_url(text: str) -> URL:
+    """Return the SQLAlchemy URL of a plain ``sqlite:///`` or ``postgresql://`` one; raises ``ConfigError``."""
+    try:
+        url = make_url(text)
+    except ArgumentError as error:
+        raise ConfigError(
+            "the database URL cannot be read", hint="sqlite:///path or postgresql://user:password@host/name"
+        ) from error
+    backend = url.get_backend_name()
+    if backend == "sqlite":
+        if not url.database or url.database == ":memory:":
+            raise ConfigError(
+                "the SQLite database has no file", hint="sqlite:///relative.sqlite or sqlite:////absolute"
+            )
+        return url.set(drivername="sqlite+aiosqlite")
+    if backend in {"postgresql", "postgres"}:
+        return url.set(drivername="postgresql+psycopg")
+    raise ConfigError(f"databases of type {backend!r} are not supported", hint="use SQLite or PostgreSQL")
+
+
+def make_async_engine(
+    url: URL, *, clock: Clock, synchronous: str, pool_size: int, read_only: bool = False
+) -> AsyncEngine:
+    """Return an engine for the event loop; nothing is connected yet. ``read_only`` engines refuse writes on SQLite."""
+    try:
+        if url.get_backend_name() != "sqlite":
+            return create_async_engine(
+                url, pool_size=pool_size, max_overflow=pool_size, pool_timeout=BUSY_SECONDS, **_json(), **_network()
+            )
+        engine = create_async_engine(url, pool_size=pool_size, max_overflow=-1, **_json(), **_file())
+    except ModuleNotFoundError as error:
+        raise _driver_missing() from error
+    _prepare_sqlite(engine.sync_engine, clock, synchronous, read_only=read_only)
+    return engine
+
+
+def make_sync_engine(url: URL, *, clock: Clock, synchronous: str) -> Engine:
+    """Return an engine for a thread of its own, such as the beat's; each connection is opened anew."""
+    try:
+        if url.get_backend_name() != "sqlite":
+            return create_engine(url, poolclass=NullPool, **_json(), **_network())
+        engine = create_engine(url.set(drivername="sqlite+pysqlite"), poolclass=NullPool, **_json(), **_file())
+    except ModuleNotFoundError as error:
+        raise _driver_missing() from error
+    _prepare_sqlite(engine, clock, synchronous, read_only=False)
+    return engine
+
+
+def shown(url: URL) -> str:
+    """Return the URL as people may see it: without the password."""
+    return unquote(url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True))
+
+
+def _driver_missing() -> ConfigError:
+    return ConfigError("the PostgreSQL driver is not installed", hint="pip install 'nocohost[postgres]'")
+
+
+def _json() -> dict[str, Any]:
+    return {"json_serializer": lambda value: to_json(value).decode(), "json_deserializer": from_json}
+
+
+def _file() -> dict[str, Any]:
+    return {"connect_args": {"timeout": BUSY_SECONDS}}
+
+
+def _network() -> dict[str, Any]:
+    # No server-side prepared statements: they do not survive a transaction-mode pooler such as PgBouncer.
+    return {
+        "connect_args": {
+            "prepare_threshold": None,
+            "connect_timeout": 5,
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 15000,
+            "application_name": "nocohost",
+        }
+    }
+
+
+def _prepare_sqlite(engine: Engine, clock: Clock, synchronous: str, *, read_only: bool) -> None:
+    pragmas = (
+        "PRAGMA journal_mode=WAL",
+        f"PRAGMA synchronous={synchronous.upper()}",
+        "PRAGMA foreign_keys=ON",
+        f"PRAGMA query_only={'ON' if read_only else 'OFF'}",
+    )
+
+    def now() -> int:
+        return (clock.now() - EPOCH) // MICROSECOND
+
+    @event.listens_for(engine, "connect")
+    def connect(connection: Any, record: Any) -> None:
+        connection.isolation_level = None  # the begin event below says BEGIN, not the driver
+        connection.create_function("nocohost_now", 0, now)
+        cursor = connection.cursor()
+        for pragma in pragmas:
+            cursor.execute(pragma)
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get(WRITES)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def refuse_statement(connection: Connection, *rest: Any) -> None:
+        _refuse_expired(connection)
+
+    @event.listens_for(engine, "commit")
+    def refuse_commit(connection: Connection) -> None:
+        _refuse_expired(connection)
+
+
+def _refuse_expired(connection: Connection) -> None:
+    sentence = connection.info.get(EXPIRED)
+    if sentence:
+        raise TransactionExpiredError(sentence, hint="keep write transactions short; do slow work before them")

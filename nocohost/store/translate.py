@@ -1,0 +1,77 @@
+"""Driver errors become errors of nocohost here, and nowhere else."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from nocohost.api.errors import ConfigError, NocohostError, StoreConflictError, StoreError, StoreUnavailableError
+
+CONFLICTS = frozenset({"40001", "40P01"})
+"""PostgreSQL: serialization failure, deadlock."""
+UNAVAILABLE = ("08", "53", "57P", "55P03", "25006")
+"""PostgreSQL: connection, resources (disk full, too many connections), shutdown, lock timeout, read-only standby."""
+REFUSED = {"28": "user or password is refused", "3D000": "the database does not exist", "42501": "a right is missing"}
+SQLITE_UNAVAILABLE = ("locked", "busy", "disk is full", "readonly database", "unable to open", "disk i/o error")
+REFUSED_TEXT = re.compile(
+    r"password authentication failed|no password supplied|does not exist|no pg_hba", re.IGNORECASE
+)
+
+
+@contextmanager
+def translated(what: str = "") -> Iterator[None]:
+    """Raise the errors of SQLAlchemy and its drivers as ``StoreError``; ``what`` names the database."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise translate(error, what) from error
+    except (ConnectionError, TimeoutError) as error:
+        raise StoreUnavailableError(f"the database {what} does not answer: {error}") from error
+
+
+def translate(error: SQLAlchemyError, what: str = "") -> NocohostError:
+    """Return the error of nocohost that says what ``error`` says. Never shows parameters or passwords."""
+    if isinstance(error, PoolTimeoutError):
+        return StoreUnavailableError(
+            "every database connection of this node is busy", hint="raise NOCOHOST_DATABASE__POOL_SIZE"
+        )
+    if not isinstance(error, DBAPIError):
+        return StoreError(str(error))
+    original = error.orig
+    text = str(original).strip().splitlines()[0] if str(original).strip() else type(original).__name__
+    if isinstance(error, IntegrityError):
+        return StoreConflictError(text)
+    state = getattr(original, "sqlstate", None) or ""
+    if state in CONFLICTS:
+        return StoreConflictError(text)
+    for prefix, sentence in REFUSED.items():
+        if state.startswith(prefix):
+            return ConfigError(f"the database {what} refuses: {sentence} ({text})", hint="check NOCOHOST_DATABASE__URL")
+    if type(original).__module__.startswith("psycopg"):
+        return _translate_postgresql(error, state, text, what)
+    return _translate_sqlite(text, what)
+
+
+def _translate_postgresql(error: DBAPIError, state: str, text: str, what: str) -> NocohostError:
+    if not state and REFUSED_TEXT.search(str(error.orig)):
+        return ConfigError(f"the database {what} refuses: {text}", hint="check NOCOHOST_DATABASE__URL")
+    if error.connection_invalidated or state.startswith(UNAVAILABLE) or (not state and "connect" in text.lower()):
+        return StoreUnavailableError(f"the database {what} is away: {text}")
+    if not state and type(error.orig).__name__ == "OperationalError":
+        return StoreUnavailableError(f"the database {what} is away: {text}")
+    return StoreError(text)
+
+
+def _translate_sqlite(text: str, what: str) -> NocohostError:
+    lowered = text.lower()
+    if "attempt to write a readonly database" in lowered and "query_only" not in lowered:
+        return StoreUnavailableError(
+            f"the database {what} cannot be written: {text}", hint="write through database.begin(); check file rights"
+        )
+    if any(part in lowered for part in SQLITE_UNAVAILABLE):
+        return StoreUnavailableError(f"the database {what} is away: {text}")
+    if "malformed" in lowered or "not a database" in lowered:
+        return ConfigError(f"the file {what} is no SQLite database or damaged: {text}", hint="restore it from a backup")
+    return StoreError(text)

@@ -1,0 +1,121 @@
+"""The upgrade itself: Alembic, set by set, under a lock that the whole cluster shares. Runs in a thread of its own."""
+
+import contextlib
+import fcntl
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, delete, insert, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from nocohost.api.errors import NocohostError, PluginContractError
+from nocohost.store.database import SqlDatabase
+from nocohost.store.engine import WRITES
+from nocohost.store.revisions import CORE, MigrationSet
+from nocohost.store.schema import migrations
+from nocohost.store.translate import translate
+from nocohost.store.types import db_now
+
+LOCK = 0x6E6F636F  # "noco": the advisory lock of migrations on PostgreSQL
+
+
+def upgrade_under_lock(database: SqlDatabase, sets: Sequence[MigrationSet]) -> dict[str, NocohostError]:
+    """Apply every set that is behind; see ``nocohost.store.migrate.upgrade``. Blocks."""
+    failures: dict[str, NocohostError] = {}
+    engine = database.open_sync()
+    try:
+        with _locked(engine, database.file):
+            for item in sets:
+                try:
+                    _apply(engine, item)
+                except NocohostError as error:
+                    if item.plugin == CORE:
+                        raise
+                    failures[item.plugin] = error
+    finally:
+        engine.dispose()
+    return failures
+
+
+def _apply(engine: Engine, item: MigrationSet) -> None:
+    with engine.connect().execution_options(**{WRITES: True}) as connection:
+        try:
+            if not _is_behind(connection, item):  # another node was first
+                return
+            _run_revisions(connection, item)
+            with connection.begin():
+                _note(connection, item)
+        except SQLAlchemyError as error:
+            raise translate(error) from error
+        except NocohostError:
+            raise
+        except Exception as error:  # a revision file is code of a guest
+            raise PluginContractError(
+                f"a migration of {item.plugin} failed: {type(error).__name__}: {error}"
+            ) from error
+
+
+def _is_behind(connection: Connection, item: MigrationSet) -> bool:
+    from alembic.migration import MigrationContext
+
+    with connection.begin():
+        context = MigrationContext.configure(connection, opts={"version_table": item.version_table})
+        found = context.get_current_revision()
+    return found != item.head() and (found is None or found in item.revisions())
+
+
+def _run_revisions(connection: Connection, item: MigrationSet) -> None:
+    from alembic.config import Config
+    from alembic.runtime.environment import EnvironmentContext
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    script = ScriptDirectory(str(item.directory), version_locations=[str(item.directory)])
+
+    def steps(revision: object, context: object) -> object:
+        return script._upgrade_revs("heads", revision)  # type: ignore[arg-type]
+
+    with EnvironmentContext(config, script, fn=steps, destination_rev="heads") as environment:
+        environment.configure(
+            connection=connection,
+            version_table=item.version_table,
+            transaction_per_migration=True,
+            transactional_ddl=True,
+            render_as_batch=connection.dialect.name == "sqlite",
+            fn=steps,
+        )
+        with environment.begin_transaction():
+            environment.run_migrations()
+
+
+def _note(connection: Connection, item: MigrationSet) -> None:
+    connection.execute(delete(migrations).where(migrations.c.plugin == item.plugin))
+    connection.execute(
+        insert(migrations).values(
+            plugin=item.plugin,
+            distribution=item.distribution,
+            version=item.version,
+            runnable_from=item.runnable_from,
+            upgraded_at=db_now(),
+        )
+    )
+
+
+@contextlib.contextmanager
+def _locked(engine: Engine, file: str | None) -> Iterator[None]:
+    """Hold the migration lock: a lock file beside a SQLite database, an advisory lock on PostgreSQL.
+
+    Both vanish with the process that holds them.
+    """
+    if file is not None:
+        with Path(f"{file}.migrating").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        return
+    # Within a transaction, so that it holds behind a transaction-mode pooler too.
+    try:
+        with engine.connect() as connection, connection.begin():
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+            yield
+    except SQLAlchemyError as error:
+        raise translate(error) from error
