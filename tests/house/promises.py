@@ -44,8 +44,9 @@ def _codes(tree: ast.Module) -> Iterator[str]:
                 yield from _assigned(target, node.value)
         elif isinstance(node, ast.Call) and last_name(node).endswith("Error"):
             yield from (_text(keyword.value) for keyword in node.keywords if keyword.arg == "code")
-        elif isinstance(node, ast.Dict) and all(isinstance(_value(key), int) for key in node.keys):
-            yield from map(_text, node.values)
+        elif isinstance(node, ast.Dict):
+            pairs = [(_value(key), _text(value)) for key, value in zip(node.keys, node.values, strict=True)]
+            yield from (text for key, text in pairs if isinstance(key, int) or key == "code")
 
 
 def _assigned(target: ast.expr, value: ast.expr) -> Iterator[str]:

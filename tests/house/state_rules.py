@@ -4,7 +4,7 @@ import ast
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from source_tree import Module, functions_of, last_name
+from source_tree import Module, classes_of, functions_of, last_name
 
 MUTABLE_CALLS = re.compile(
     "list|dict|set|bytearray|defaultdict|deque|OrderedDict|ChainMap|Counter|Weak(Key|Value)Dictionary|WeakSet|"
@@ -15,6 +15,9 @@ MUTABLE_CALLS = re.compile(
 
 READ_ONLY_TYPES = frozenset({"Mapping", "Sequence", "Collection", "Set", "Iterable"})
 """Annotated so, a literal is a constant: mypy refuses every change of it."""
+
+ENVIRONMENT = re.compile(r"\b(environb?|getenvb?|putenv)\b")
+ENVIRONMENT_ROOMS = frozenset({"cli", "testing"})
 
 METRIC_MODULES = ("prometheus_client",)
 
@@ -100,3 +103,26 @@ def _names_from(module: Module, packages: Sequence[str]) -> frozenset[str]:
         if isinstance(node, ast.ImportFrom) and node.module in packages
         for alias in node.names
     )
+
+
+def environment_readers(modules: Sequence[Module]) -> Iterator[str]:
+    """The process's environment is handed in by the doors people come in at; nothing below them looks at it."""
+    for module in modules:
+        if module.room in ENVIRONMENT_ROOMS:
+            continue
+        for node in ast.walk(module.tree):
+            name = node.attr if isinstance(node, ast.Attribute) else ""
+            if isinstance(node, ast.ImportFrom) and node.module == "os":
+                name = " ".join(alias.name for alias in node.names)
+            if ENVIRONMENT.search(name):
+                yield f"{module.where}:{node.lineno}: reads the environment; take a mapping"
+
+
+def scattered_errors(modules: Sequence[Module]) -> Iterator[str]:
+    """Errors are in one file; ``web`` has its own for what only an HTTP status says."""
+    for module in modules:
+        if module.where == "nocohost/api/errors.py" or module.room == "web":
+            continue
+        for klass in classes_of(module.tree):
+            if any(last_name(parent).endswith(("Error", "Exception")) for parent in klass.bases):
+                yield f"{module.where}:{klass.lineno}: {klass.name} belongs into nocohost/api/errors.py"

@@ -4,7 +4,8 @@ import re
 
 import promises
 import pytest
-from nocohost.cli.main import cli
+from nocohost.cli.main import VERBS as OWN_VERBS
+from nocohost.cli.main import load
 from source_tree import ROOT, read_module, read_modules
 
 from nocohost.api import hookspecs
@@ -17,7 +18,11 @@ HOOKS = promises.hook_names(hookspecs)
 SETTINGS = list(promises.setting_names(Settings))
 CODES = sorted(promises.error_codes(HOUSE))
 ERRORS = read_module(ROOT, ROOT / "nocohost" / "api" / "errors.py").text
-VERBS = {" ".join(path): command for path, command in promises.verbs(cli)}
+VERBS = {
+    " ".join(path): command
+    for verb in OWN_VERBS
+    for path, command in [((verb.name,), load(verb.reference)), *promises.verbs(load(verb.reference), (verb.name,))]
+}
 
 
 def page(name: str) -> str:

@@ -27,6 +27,8 @@ RULES = [
     (import_rules.guests, GUESTS),
     (state_rules.mutable_modules, SHIPPED),
     (state_rules.broad_excepts, SHIPPED),
+    (state_rules.environment_readers, SHIPPED),
+    (state_rules.scattered_errors, HOUSE),
     (word_rules.module_names, EVERYTHING),
     (word_rules.docstrings, EVERYTHING),
     (word_rules.identifiers, SHIPPED),

@@ -8,7 +8,7 @@ from pathlib import Path
 from source_tree import Module, classes_of, functions_of, skipped
 
 FORBIDDEN_MODULES = re.compile("utils?|helpers?|common|base|misc|managers?")
-FORBIDDEN_CLASSES = re.compile(r"Manager$|^Abstract[A-Z]|^I[A-Z][a-z]|Util|Helper|Mixin$")
+FORBIDDEN_CLASSES = re.compile(r"^(?!_).*Manager$|^Abstract[A-Z]|^I[A-Z][a-z]|Util|Helper|Mixin$")
 
 BANNED_NAMES: Mapping[str, str] = {
     "consumer_group": "service",
@@ -17,8 +17,6 @@ BANNED_NAMES: Mapping[str, str] = {
     "discarded": "dead",
     "helper": "a noun",
     "keepalive": "heartbeat",
-    "leader": "whoever inserts the row",
-    "manager": "a noun",
     "nack": "release",
     "postpone": "snooze",
     "reaper": "sweep",
