@@ -1,0 +1,131 @@
+"""``nocohost config``: the settings of a node that would start here, and whether it would."""
+
+import io
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
+
+import click
+from pydantic import BaseModel
+
+from nocohost.api.errors import SettingError, WorkerModeError
+from nocohost.cli.output import PROBLEMS_FOUND, json_option, printable, show_json, show_table
+from nocohost.host.log import make_log
+from nocohost.node.mode import VARIABLE, parse_mode
+from nocohost.node.secrecy import HIDDEN, names_a_secret, without_password
+from nocohost.node.settings import LoadedSettings, Settings, declared_settings, load_settings
+from nocohost.node.sources import plugin_slug
+from nocohost.plugins.catalogue import read_catalogue
+from nocohost.plugins.declarations import load_declarations
+from nocohost.plugins.drafts import read_drafts
+from nocohost.plugins.loading import Loader
+
+PLAIN = (str, int, float, bool, type(None))
+"""Types whose values hold no secret unless their name says so."""
+
+
+@click.group()
+def config() -> None:
+    """Show or check the settings of a node that would start here."""
+
+
+@config.command()
+@json_option
+def show(as_json: bool) -> None:
+    """Print every setting, its value and where it comes from; secrets are hidden."""
+    loaded = load_settings(os.environ)
+    rows = [*_own(loaded), *_of_plugins(loaded)]
+    for warning in loaded.warnings:
+        click.echo(printable(f"warning: {warning}"), err=True)
+    if as_json:
+        show_json([dict(zip(("name", "variable", "value", "origin"), row, strict=True)) for row in rows])
+    else:
+        show_table(["setting", "value", "origin"], [(name, _text(value), origin) for name, _, value, origin in rows])
+
+
+@config.command()
+@json_option
+@click.pass_context
+def check(ctx: click.Context, as_json: bool) -> None:
+    """Check the settings, those of plugins and the worker mode; exit 3 and list everything that is wrong."""
+    faults, warnings = _check()
+    if as_json:
+        show_json({"faults": [{"code": code, "message": message} for code, message in faults], "warnings": warnings})
+    else:
+        for line in [*(f"error    {message}" for _, message in faults), *(f"warning  {text}" for text in warnings)]:
+            click.echo(printable(line))
+        click.echo("problems found" if faults else "ok")
+    if faults:
+        ctx.exit(PROBLEMS_FOUND)
+
+
+def _check() -> tuple[list[tuple[str, str]], list[str]]:
+    try:
+        loaded = load_settings(os.environ)
+    except SettingError as error:
+        return [(error.code, fault) for fault in error.faults], []
+    faults, warnings, settings = [], [*loaded.warnings], loaded.settings
+    catalogue = read_catalogue()
+    try:
+        parsed = parse_mode(
+            settings.worker_mode,
+            declared=catalogue.declared_keys,
+            external=settings.external_keys,
+            required=settings.require_mode,
+        )
+        warnings += [f"{VARIABLE}: {notice}" for notice in parsed.notices]
+    except WorkerModeError as error:
+        faults.append((error.code, str(error)))
+    declarations = load_declarations(
+        catalogue,
+        import_seconds=settings.import_seconds,
+        plugin_settings=settings.plugins,
+        log=make_log(io.StringIO()),  # what it would log is reported here
+    )
+    faults += [(SettingError.code, fault) for fault in declarations.setting_faults]
+    warnings += declarations.notices
+    warnings += [f"{entry} is {verdict.state}: {verdict.reason}" for entry, verdict in declarations.failures.items()]
+    return faults, warnings
+
+
+def _own(loaded: LoadedSettings) -> Iterator[tuple[str, str, Any, str]]:
+    for setting in declared_settings():
+        yield setting.name, setting.variable, loaded.shown(setting.name), loaded.origins[setting.name]
+
+
+def _of_plugins(loaded: LoadedSettings) -> Iterator[tuple[str, str, Any, str]]:
+    models = _models(loaded.settings) if loaded.settings.plugins else {}
+    for plugin, options in sorted(loaded.settings.plugins.items()):
+        for option, value in sorted(options.items()):
+            name = f"plugins.{plugin}.{option}"
+            shown = without_password(str(value)) if _is_plain(models.get(plugin), option) else HIDDEN
+            yield name, f"NOCOHOST_PLUGINS__{plugin.upper()}__{option.upper()}", shown, loaded.origins[name]
+
+
+def _models(settings: Settings) -> Mapping[str, type[BaseModel]]:
+    catalogue = read_catalogue()
+    drafts = read_drafts(catalogue, Loader(catalogue, settings.import_seconds))
+    return {plugin_slug(draft.plugin): draft.model for draft in drafts if draft.model is not None}
+
+
+def _is_plain(model: type[BaseModel] | None, option: str) -> bool:
+    """Tell whether a plugin declares the setting, and as something that is no secret; unknown ones stay hidden."""
+    fields = {name.lower(): field.annotation for name, field in (model.model_fields if model else {}).items()}
+    leaves = list(_leaves(fields.get(option.lower(), object)))
+    return not names_a_secret(option) and all(leaf in PLAIN for leaf in leaves)
+
+
+def _leaves(annotation: Any) -> Iterator[Any]:
+    """Yield the types that a union or a container of values is made of."""
+    if isinstance(annotation, type) and not get_args(annotation):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _leaves(type(argument) if isinstance(argument, str | int | bool) else argument)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "(not set)"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "(none)"
+    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)

@@ -1,0 +1,64 @@
+"""A container of a manifest, and what its environment says about the worker mode of the node in it."""
+
+import reprlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nocohost.node.fleet import Finding, PlannedNode
+from nocohost.node.mode import VARIABLE, misspells_worker_mode
+
+
+@dataclass(frozen=True, slots=True)
+class FromElsewhere:
+    """A value that the manifest does not hold; ``source`` says where it would come from."""
+
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container: its environment as the manifest gives it, and how many of it are planned."""
+
+    where: str
+    environment: Mapping[str, Any]
+    replicas: int = 1
+    lasting: bool = True
+
+
+def planned_in(container: Container) -> PlannedNode | Finding | None:
+    """Return the node in a container, what keeps its mode from being known, or None when it is no node."""
+    where = container.where
+    if VARIABLE not in container.environment:
+        return _without_mode(container)
+    value = container.environment[VARIABLE]
+    if isinstance(value, FromElsewhere) or (isinstance(value, str) and "$" in value):
+        source = value.source if isinstance(value, FromElsewhere) else f"{value!r} is filled in later"
+        return Finding("warning", "plan.unresolved", f"its mode is not in this file ({source}); not counted", where)
+    if isinstance(value, str):
+        return PlannedNode(value, where, container.replicas, container.lasting)
+    if value is None:
+        return Finding(
+            "error",
+            "plan.yaml_null",
+            f"{VARIABLE} is null, so this node would serve everything; an unquoted ! is null in YAML: write"
+            f" {VARIABLE}: '!' for requests alone, '!,*' for everything",
+            where,
+        )
+    return Finding(
+        "error",
+        "plan.not_text",
+        f"{VARIABLE} is {type(value).__name__} {reprlib.repr(value)}, not text; quote the mode",
+        where,
+    )
+
+
+def _without_mode(container: Container) -> Finding | None:
+    names = sorted(name for name in container.environment if misspells_worker_mode(name))
+    if names:
+        message = f"{names[0]} is not read; did you mean {VARIABLE}? As it stands, this node would serve everything"
+        return Finding("warning", "plan.misspelt_variable", message, container.where)
+    if any(name.startswith("NOCOHOST_") for name in container.environment):
+        message = f"sets NOCOHOST_ variables but no {VARIABLE}: a node would serve everything; not counted, write '!,*'"
+        return Finding("warning", "plan.no_mode", message, container.where)
+    return None
