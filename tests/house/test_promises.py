@@ -4,11 +4,11 @@ import re
 
 import promises
 import pytest
-from nocohost.cli.main import VERBS as OWN_VERBS
-from nocohost.cli.main import load
 from source_tree import ROOT, read_module, read_modules
 
 from nocohost.api import hookspecs
+from nocohost.cli.main import VERBS as OWN_VERBS
+from nocohost.cli.main import load
 from nocohost.node.settings import Settings
 
 REFERENCE = ROOT / "docs" / "reference"
