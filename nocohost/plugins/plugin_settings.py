@@ -1,0 +1,90 @@
+"""Settings that plugins declare: read from the raw strings of the environment, checked all at once, frozen."""
+
+import json
+from collections.abc import Iterable, Mapping
+from types import new_class
+from typing import Any, cast
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from nocohost.api.keys import nearest
+from nocohost.plugins.ownership import canonical
+
+
+def read_settings(
+    plugin: str, model: type[BaseModel], raw: Mapping[str, Mapping[str, Any]]
+) -> tuple[BaseModel | None, tuple[str, ...], tuple[str, ...]]:
+    """Return the frozen instance of ``model`` (None when it has faults), the faults, and notices of unknown fields.
+
+    ``raw`` holds what every plugin is given: strings of the environment, or values of a file. A field that takes a
+    list or an object reads its string as JSON. The faults never repeat the value: it may be a secret.
+    """
+    given = _of_plugin(plugin, raw)
+    fields = {name.lower(): name for name in model.model_fields}
+    fields |= {info.alias.lower(): info.alias for info in model.model_fields.values() if info.alias}
+    values = {fields[name.lower()]: text for name, text in given.items() if name.lower() in fields}
+    notices = tuple(_unknown(plugin, name, fields) for name in given if name.lower() not in fields)
+    frozen = _frozen(model)
+    try:
+        return frozen.model_validate(values), (), notices
+    except ValidationError as error:
+        decoded = _decoded(values, error)
+    try:
+        return frozen.model_validate(decoded), (), notices
+    except ValidationError as error:
+        return None, tuple(_fault(plugin, detail) for detail in error.errors(include_input=False)), notices
+
+
+def unknown_plugins(raw: Mapping[str, Mapping[str, Any]], plugins: Iterable[str]) -> tuple[str, ...]:
+    """Return a notice for each plugin that is given settings but declares none, or is not installed."""
+    known = {canonical(name) for name in plugins}
+    notices = []
+    for name in raw:
+        if canonical(name) not in known:
+            suggestion = nearest(canonical(name), known)
+            hint = f"; did you mean {_variable(suggestion, '')}?" if suggestion else ""
+            notices.append(f"{_variable(name, '')}*: no installed plugin {name} declares settings{hint}")
+    return tuple(notices)
+
+
+def _of_plugin(plugin: str, raw: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    wanted = canonical(plugin)
+    return {name: text for owner, given in raw.items() if canonical(owner) == wanted for name, text in given.items()}
+
+
+def _frozen(model: type[BaseModel]) -> type[BaseModel]:
+    """Return ``model``, or a subclass whose instances cannot be changed."""
+    if model.model_config.get("frozen"):
+        return model
+    body = {"model_config": ConfigDict(frozen=True), "__module__": model.__module__, "__doc__": model.__doc__}
+    return cast("type[BaseModel]", new_class(model.__name__, (model,), exec_body=lambda space: space.update(body)))
+
+
+def _decoded(values: Mapping[str, Any], error: ValidationError) -> dict[str, Any]:
+    """Return the values, with those that did not fit as text read as JSON where they are a list or an object."""
+    decoded: dict[str, Any] = dict(values)
+    for detail in error.errors(include_input=False, include_url=False):
+        name = str(detail["loc"][0]) if detail["loc"] else ""
+        try:
+            value = json.loads(values.get(name, ""))
+        except (TypeError, ValueError):
+            continue
+        if isinstance(value, list | dict):
+            decoded[name] = value
+    return decoded
+
+
+def _fault(plugin: str, detail: ErrorDetails) -> str:
+    name = ".".join(str(part) for part in detail["loc"])
+    return f"{_variable(plugin, name)}: {detail['msg']}"
+
+
+def _unknown(plugin: str, name: str, fields: Mapping[str, str]) -> str:
+    suggestion = nearest(name.lower(), fields)
+    hint = f"; did you mean {_variable(plugin, suggestion)}?" if suggestion else ""
+    return f"{_variable(plugin, name)}: the plugin {plugin} has no such setting{hint}"
+
+
+def _variable(plugin: str, name: str) -> str:
+    return f"NOCOHOST_PLUGINS__{canonical(plugin).upper()}__{name.upper()}"

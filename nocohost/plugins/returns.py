@@ -1,0 +1,115 @@
+"""Checks what hooks return. A wrong value is told to its author where it was made, not where it would break later."""
+
+import inspect
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeVar, cast
+
+from pydantic import BaseModel
+
+from nocohost.api.check import Check
+from nocohost.api.errors import PluginContractError
+from nocohost.api.routes import Route, route
+from nocohost.api.service import JobType, Service
+from nocohost.plugins.contract import Specification, is_async, specifications_of, takes_app
+from nocohost.plugins.paths import claim_of
+
+ItemT = TypeVar("ItemT")
+
+
+def settings_model(value: object) -> type[BaseModel]:
+    """Return what ``register_settings`` gave, if it is a pydantic model."""
+    if not (isinstance(value, type) and issubclass(value, BaseModel)):
+        raise PluginContractError(f"register_settings returned {_kind(value)}, not a pydantic model class")
+    return value
+
+
+def job_types(value: object) -> tuple[JobType, ...]:
+    """Return what ``register_jobs`` gave, if it is a list of job types whose payloads are pydantic models."""
+    types = _list_of(JobType, value, "register_jobs")
+    for job_type in types:
+        payload = job_type.payload
+        if payload is not None and not (isinstance(payload, type) and issubclass(payload, BaseModel)):
+            raise PluginContractError(f"the payload of job type {job_type.key} is {_kind(payload)}, no pydantic model")
+    _unique([job_type.key for job_type in types], "register_jobs declares {} twice")
+    return types
+
+
+def published(value: object, publisher: str) -> tuple[tuple[type, ...], tuple[Specification, ...]]:
+    """Return what ``register_hookspecs`` gave: the classes, and the hooks they publish."""
+    classes = _list_of(type, value, "register_hookspecs")
+    hooks = tuple(hook for specs in classes for hook in specifications_of(specs, publisher=publisher))
+    _unique([hook.hook for hook in hooks], "register_hookspecs publishes {} twice")
+    return classes, hooks
+
+
+def service(value: object, key: str) -> Service:
+    """Return the one service that ``register_services`` gave, if it stands under ``key`` and its handler fits."""
+    services = _list_of(Service, value, "register_services")
+    if len(services) != 1:
+        raise PluginContractError(
+            f"register_services returned {len(services)} services", hint="an entry point offers exactly one"
+        )
+    offered = services[0]
+    if offered.key != key:
+        raise PluginContractError(
+            f"register_services offers {offered.key}, but the entry point is named {key}", hint="the two must agree"
+        )
+    takes_app(offered.handler)
+    return offered
+
+
+def routes(value: object) -> tuple[Route, ...]:
+    """Return what ``serve_requests`` gave, if every route says who may call it and its path and handler fit."""
+    found = _list_of(Route, value, "serve_requests")
+    for item in found:
+        # A Route can be made without ``route()``, past its checks.
+        route(item.method, item.path, item.handler, permission=item.permission, public=item.public)
+        if not is_async(item.handler):
+            raise PluginContractError(f"the handler of route {item.method} {item.path} is no async def")
+        claim_of(item)
+    return found
+
+
+def checks(value: object) -> tuple[Check, ...]:
+    """Return what ``register_checks`` gave, if it is a list of checks with names of their own."""
+    found = _list_of(Check, value, "register_checks")
+    for check in found:
+        if not (isinstance(check.name, str) and check.name and callable(check.probe)):
+            raise PluginContractError(f"the check {check.name!r} needs a name and an async callable")
+    _unique([check.name for check in found], "register_checks names {} twice")
+    return found
+
+
+def lifespan(value: object) -> AbstractAsyncContextManager[None]:
+    """Return what ``node_lifespan`` gave, if it can be entered with ``async with``."""
+    if not isinstance(value, AbstractAsyncContextManager):
+        raise PluginContractError(
+            f"node_lifespan returned {_kind(value)}, not an async context manager",
+            hint="write an async generator under @contextlib.asynccontextmanager",
+        )
+    return cast("AbstractAsyncContextManager[None]", value)
+
+
+def _list_of(item_class: type[ItemT], value: object, hook: str) -> tuple[ItemT, ...]:
+    if inspect.iscoroutine(value):
+        value.close()  # it will never be awaited, and should not warn of that in some other place
+    if not isinstance(value, list | tuple):
+        raise PluginContractError(f"{hook} returned {_kind(value)}, not a list of {item_class.__name__}")
+    for place, item in enumerate(value, start=1):
+        if not isinstance(item, item_class):
+            raise PluginContractError(f"item {place} of {hook} is {_kind(item)}, not a {item_class.__name__}")
+    return tuple(cast("Sequence[Any]", value))
+
+
+def _unique(names: Sequence[str], message: str) -> None:
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise PluginContractError(message.format(name))
+
+
+def _kind(value: object) -> str:
+    """Name a value by its class, never by its own words: that would run a guest's code."""
+    if value is None:
+        return "None"
+    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"

@@ -1,0 +1,19 @@
+"""Fixtures for the whole tree: few, and typed."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+from plugins.wheels import Wheel, install
+
+pytest_plugins = ("database_fixtures",)
+
+
+@pytest.fixture(scope="session")
+def install_wheels(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Iterable[Wheel | Path]], Path]:
+    """Install wheels with pip into a folder of their own and return it; put it on PYTHONPATH or give it as ``path``."""
+
+    def install_wheels(wheels: Iterable[Wheel | Path]) -> Path:
+        return install(wheels, tmp_path_factory.mktemp("wheels"))
+
+    return install_wheels
