@@ -80,7 +80,12 @@ history = Table(
     Column("progress", JSON),
     Column("value", JSON),
     Column("last_error", Text),
-    Index("nocohost_history_finished", "finished_at"),
+    Index(
+        "nocohost_history_finished",
+        "finished_at",
+        postgresql_where=text("state <> 'dead'"),
+        sqlite_where=text("state <> 'dead'"),
+    ),
     Index("nocohost_history_state", "key", "state", "finished_at"),
 )
 """Jobs that are over, kept for ``history_seconds``; dead letters until a person decides."""
@@ -92,6 +97,7 @@ idempotency = Table(
     Column("idempotency_key", Text, primary_key=True),
     Column("digest", LargeBinary, nullable=False, comment="SHA-256 of the canonical payload"),
     Column("job_id", Uuid(as_uuid=False), nullable=False),
+    Column("unique_seconds", Float, nullable=False, comment="how long the key outlives its job"),
     Column("expires_at", Instant, comment="null while the job is not over"),
     Index("nocohost_idempotency_expiry", "expires_at"),
 )

@@ -9,6 +9,7 @@ revision = "0001"
 down_revision = None
 
 PENDING = sa.text("state = 'pending'")
+NOT_DEAD = sa.text("state <> 'dead'")
 RUNNING = sa.text("state = 'running'")
 NOT_REVOKED = sa.text("revoked_at IS NULL")
 ID = sa.Uuid(as_uuid=False)
@@ -54,6 +55,7 @@ def create_jobs() -> None:
         sa.Column("idempotency_key", sa.Text, primary_key=True),
         sa.Column("digest", sa.LargeBinary, nullable=False),
         sa.Column("job_id", ID, nullable=False),
+        sa.Column("unique_seconds", sa.Float, nullable=False),
         sa.Column("expires_at", Instant),
     )
     op.create_index("nocohost_idempotency_expiry", "nocohost_idempotency", ["expires_at"])
@@ -82,7 +84,8 @@ def create_history() -> None:
         sa.Column("value", sa.JSON),
         sa.Column("last_error", sa.Text),
     )
-    op.create_index("nocohost_history_finished", "nocohost_history", ["finished_at"])
+    over = {"postgresql_where": NOT_DEAD, "sqlite_where": NOT_DEAD}
+    op.create_index("nocohost_history_finished", "nocohost_history", ["finished_at"], **over)
     op.create_index("nocohost_history_state", "nocohost_history", ["key", "state", "finished_at"])
 
 
