@@ -83,7 +83,7 @@ def new_token_text() -> str:
 async def create_token(
     connection: AsyncConnection, name: str, scopes: Iterable[str], expires_seconds: float | None
 ) -> NewToken:
-    """Make a token for principal ``name``; raises ``StoreConflictError`` while that principal has one."""
+    """Make a token for principal ``name``; raises ``StoreConflictError`` while that principal has a live one."""
     if not name or not name.isprintable() or len(name) > 200:
         raise ConfigError(f"{name!r} is no name for a principal", hint="1 to 200 printable characters")
     text = new_token_text()
@@ -97,6 +97,8 @@ async def create_token(
         created_at=db_now(),
         expires_at=null() if expires_seconds is None else db_after(float(expires_seconds)),
     )
+    expired = (tokens.c.name == name, tokens.c.revoked_at.is_(None), tokens.c.expires_at <= db_now())
+    await connection.execute(update(tokens).where(*expired).values(revoked_at=tokens.c.expires_at))
     try:
         with translated():
             expires_at = await connection.scalar(statement.returning(tokens.c.expires_at))

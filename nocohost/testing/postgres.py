@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +59,11 @@ class PostgresServer:
         self.password = secrets.token_hex(16)
 
     def __enter__(self) -> "PostgresServer":
-        try:
+        with ExitStack() as undo:
+            undo.callback(self.remove)
             self._initialise()
             self.start()
-        except BaseException:
-            self.remove()
-            raise
+            undo.pop_all()
         return self
 
     def __exit__(self, *raised: object) -> None:

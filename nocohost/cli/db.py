@@ -1,0 +1,94 @@
+"""``nocohost db``: the schema of the database, nocohost's own and that of each plugin."""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from nocohost.api.errors import NocohostError
+from nocohost.cli.output import FAILED, PROBLEMS_FOUND, json_option, printable, show_json, show_table
+from nocohost.cli.store import installed_sets, reach_database
+from nocohost.node.settings import load_settings
+from nocohost.store.migrate import SchemaState, SchemaStatus, schema_status
+from nocohost.store.migrate import upgrade as upgrade_schema
+
+UNREADABLE = "unreadable"
+FITS = frozenset({SchemaState.CURRENT, SchemaState.NEWER, SchemaState.ABSENT})
+Report = tuple[list[SchemaStatus], Mapping[str, NocohostError]]
+"""Where each set stands, and why some of them failed."""
+
+
+@click.group()
+def db() -> None:
+    """Upgrade the database, or show its state."""
+
+
+@db.command()
+@json_option
+@click.pass_context
+def upgrade(ctx: click.Context, as_json: bool) -> None:
+    """Apply every migration that is missing; wait when another node is at it. Exit 1 when one of a plugin fails.
+
+    It does so whatever database.upgrade says, which is about the start of nodes.
+    """
+    statuses, failures = asyncio.run(_upgrade())
+    _show(statuses, failures, as_json=as_json)
+    if failures:
+        ctx.exit(FAILED)
+
+
+@db.command()
+@json_option
+@click.pass_context
+def status(ctx: click.Context, as_json: bool) -> None:
+    """Show where each schema stands, changing nothing; exit 3 when one does not fit what is installed."""
+    statuses, failures = asyncio.run(_status())
+    _show(statuses, failures, as_json=as_json)
+    if failures or any(one.state not in FITS for one in statuses):
+        ctx.exit(PROBLEMS_FOUND)
+
+
+async def _upgrade() -> Report:
+    installed = installed_sets()
+    async with reach_database(load_settings(os.environ).settings) as database:
+        failures = await upgrade_schema(database, installed.sets)
+        return await schema_status(database, installed.sets), {**installed.failures, **failures}
+
+
+async def _status() -> Report:
+    installed = installed_sets()
+    async with reach_database(load_settings(os.environ).settings) as database:
+        return await schema_status(database, installed.sets), installed.failures
+
+
+def _show(statuses: list[SchemaStatus], failures: Mapping[str, NocohostError], *, as_json: bool) -> None:
+    rows = [_as_json(one, failures.get(one.plugin)) for one in statuses]
+    rows += [_unread(plugin, error) for plugin, error in failures.items() if plugin not in {r["plugin"] for r in rows}]
+    if as_json:
+        show_json(rows)
+        return
+    columns = ("plugin", "state", "found", "head", "version", "migrated_by", "runnable_from")
+    show_table([name.replace("_", " ") for name in columns], [[row[name] for name in columns] for row in rows])
+    for row in rows:
+        if row["reason"]:
+            click.echo(printable(f"{row['plugin']}: {row['reason']}"), err=True)
+
+
+def _as_json(one: SchemaStatus, error: NocohostError | None) -> dict[str, Any]:
+    return {
+        "plugin": one.plugin,
+        "state": one.state.value,
+        "found": one.found,
+        "head": one.head,
+        "version": one.version or None,
+        "migrated_by": one.migrated_by or None,
+        "runnable_from": one.runnable_from or None,
+        "reason": None if error is None else str(error),
+    }
+
+
+def _unread(plugin: str, error: NocohostError) -> dict[str, Any]:
+    row = _as_json(SchemaStatus(plugin, SchemaState.ABSENT, None, None), error)
+    return row | {"state": UNREADABLE}
