@@ -1,15 +1,17 @@
 """The database as everybody sees it: ``begin`` to write, ``connect`` to read."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nocohost.api.clock import Clock
-from nocohost.api.errors import NestedWriteError, StoreUnavailableError
+from nocohost.api.errors import ConfigError, NestedWriteError, StoreUnavailableError
 from nocohost.api.log import Log
 from nocohost.store.engine import EXPIRED, WRITES, database_url, make_async_engine, make_sync_engine, shown
 from nocohost.store.translate import translated
@@ -207,5 +209,18 @@ class _Watch:
 
 
 def open_database(url: str, *, clock: Clock, log: Log, synchronous: str = "full", pool_size: int = 10) -> SqlDatabase:
-    """Return the database at ``url``; nothing is connected yet. Raises ``ConfigError`` for a URL that cannot be."""
-    return SqlDatabase(url, clock=clock, log=log, synchronous=synchronous, pool_size=pool_size)
+    """Return the database at ``url``; nothing is connected yet, but the folder of a SQLite file is made.
+
+    Raises ``ConfigError`` for a URL that cannot be, and for a folder that cannot be made.
+    """
+    database = SqlDatabase(url, clock=clock, log=log, synchronous=synchronous, pool_size=pool_size)
+    if database.file is not None:
+        folder = Path(database.file).absolute().parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"the folder {folder} of the database cannot be made: {error.strerror} (as user {os.getuid()})",
+                hint="set NOCOHOST_DATA_DIR to a folder that this user may write",
+            ) from error
+    return database
