@@ -84,8 +84,13 @@ def create_history() -> None:
         sa.Column("value", sa.JSON),
         sa.Column("last_error", sa.Text),
     )
-    over = {"postgresql_where": NOT_DEAD, "sqlite_where": NOT_DEAD}
-    op.create_index("nocohost_history_finished", "nocohost_history", ["finished_at"], **over)
+    op.create_index(
+        "nocohost_history_finished",
+        "nocohost_history",
+        ["finished_at"],
+        postgresql_where=NOT_DEAD,
+        sqlite_where=NOT_DEAD,
+    )
     op.create_index("nocohost_history_state", "nocohost_history", ["key", "state", "finished_at"])
 
 

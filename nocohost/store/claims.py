@@ -1,0 +1,251 @@
+"""Claims: taking jobs, and every write of a running attempt, each conditional on ``(id, running, claim_id)``."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Integer,
+    Select,
+    Text,
+    Update,
+    and_,
+    cast,
+    exists,
+    func,
+    literal,
+    null,
+    select,
+    true,
+    union_all,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from nocohost.api.errors import FenceLostError
+from nocohost.api.job import JobState
+from nocohost.store.endings import Ending, end_jobs, storable
+from nocohost.store.schema import history, jobs, nodes
+from nocohost.store.types import db_after, db_now
+
+CLAIMED = (
+    jobs.c.id,
+    jobs.c.key,
+    jobs.c.payload,
+    jobs.c.priority,
+    jobs.c.group,
+    jobs.c.run_at,
+    jobs.c.enqueued_at,
+    jobs.c.started_at,
+    jobs.c.attempts,
+    jobs.c.losses,
+    jobs.c.fence,
+    jobs.c.claim_id,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedJob:
+    """A job as the node that has just claimed it gets it; ``claim_id`` is its right to write."""
+
+    id: str
+    key: str
+    payload: Any
+    priority: int
+    group: str | None
+    run_at: datetime
+    enqueued_at: datetime
+    started_at: datetime
+    attempts: int
+    losses: int
+    fence: int
+    claim_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeldJob:
+    """What the database says a node is running."""
+
+    id: str
+    claim_id: str
+    cancel_requested: bool
+
+
+async def any_due(connection: AsyncConnection, keys: Sequence[str]) -> bool:
+    """Tell whether a job of these keys is due: the cheap question before SQLite's write lock is taken."""
+    query = select(literal(1)).where(exists().where(jobs.c.key.in_(sorted(keys)), _due()))
+    return (await connection.execute(query)).first() is not None
+
+
+async def claim_jobs(
+    connection: AsyncConnection, node_id: str, claim_id: str, slots: Mapping[str, int]
+) -> list[ClaimedJob]:
+    """Take up to ``slots[key]`` due jobs of each key for a node, in the order of priority, ``run_at`` and id.
+
+    Nothing is taken for a node that is not serving or whose lease has ended. One statement on PostgreSQL; on SQLite
+    one for each key, so the connection must be in a write transaction.
+    """
+    free = {key: count for key, count in slots.items() if count > 0}
+    if not free:
+        return []
+    if connection.dialect.name == "postgresql":
+        statements = [postgresql_claim(node_id, claim_id, free)]
+    else:
+        statements = [_sqlite_claim(node_id, claim_id, key, count) for key, count in free.items()]
+    rows = [ClaimedJob(*row) for statement in statements for row in await connection.execute(statement)]
+    return sorted(rows, key=lambda row: (row.priority, row.run_at, row.id))
+
+
+def postgresql_claim(node_id: str, claim_id: str, free: Mapping[str, int]) -> Any:
+    """Return PostgreSQL's claim: for each key its due jobs, passing over those that others are taking right now."""
+    wanted = func.unnest(cast(list(free), ARRAY(Text)), cast(list(free.values()), ARRAY(Integer)))
+    slot = wanted.table_valued("key", "slots").render_derived(name="slot")
+    due = (
+        select(jobs.c.id)
+        .where(jobs.c.key == slot.c.key, _due())
+        .order_by(jobs.c.priority, jobs.c.run_at, jobs.c.id)
+        .limit(slot.c.slots)
+        .with_for_update(skip_locked=True)
+        .lateral("due")
+    )
+    chosen = select(due.c.id).select_from(slot.join(due, true())).where(_is_serving(node_id)).cte("chosen")
+    taken = _taken(node_id, claim_id).where(jobs.c.id == chosen.prefix_with("MATERIALIZED").c.id)
+    return taken.returning(*CLAIMED)
+
+
+async def held_jobs(connection: AsyncConnection, node_id: str) -> list[HeldJob]:
+    """Return what a node holds by the database's account."""
+    query = select(jobs.c.id, jobs.c.claim_id, jobs.c.cancel_requested).where(_held_by(node_id))
+    return [HeldJob(*row) for row in await connection.execute(query)]
+
+
+async def finish(connection: AsyncConnection, job: ClaimedJob, ending: Ending) -> bool:
+    """End the job; return False, having written nothing, when the claim has moved."""
+    return bool(await end_jobs(connection, holds(job.id, job.claim_id), ending))
+
+
+async def give_back(
+    connection: AsyncConnection,
+    job: ClaimedJob,
+    *,
+    delay_seconds: float = 0.0,
+    charge: bool = False,
+    last_error: str | None = None,
+) -> bool:
+    """Put the job back to pending, due after ``delay_seconds``; return False when the claim has moved.
+
+    A job that somebody asked to cancel meanwhile ends as cancelled instead.
+    """
+    changes: dict[str, Any] = {"state": JobState.PENDING.value, "claim_id": None}
+    if delay_seconds > 0:
+        changes["run_at"] = db_after(float(delay_seconds))
+    if charge:
+        changes["attempts"] = jobs.c.attempts + 1
+    if last_error is not None:
+        changes["last_error"] = storable(last_error)
+    mine = holds(job.id, job.claim_id)
+    result = await connection.execute(update(jobs).where(mine, ~jobs.c.cancel_requested).values(**changes))
+    if result.rowcount:
+        return True
+    return await finish(connection, job, Ending(JobState.CANCELLED, last_error=last_error, charge=charge))
+
+
+async def release_unknown(connection: AsyncConnection, node_id: str, known: Sequence[HeldJob]) -> int:
+    """Put back, uncharged, what the node holds without knowing: claims whose answer was lost on the way."""
+    count = 0
+    for one in known:
+        result = await connection.execute(_released(holds(one.id, one.claim_id) & (jobs.c.node_id == node_id)))
+        count += result.rowcount
+    return count
+
+
+def released_jobs(node_id: str) -> Update:
+    """Return the statement by which a leaving node hands back, uncharged, everything that it still holds."""
+    return _released(_held_by(node_id))
+
+
+async def store_progress(connection: AsyncConnection, job: ClaimedJob, progress: Mapping[str, Any]) -> bool:
+    """Store how far the attempt is; return whether cancelling was asked for. Raises ``FenceLostError``."""
+    statement = update(jobs).where(holds(job.id, job.claim_id)).values(progress=dict(progress))
+    row = (await connection.execute(statement.returning(jobs.c.cancel_requested))).first()
+    if row is None:
+        raise fence_lost(job)
+    return bool(row.cancel_requested)
+
+
+async def verify_claim(connection: AsyncConnection, job: ClaimedJob) -> None:
+    """Make sure that the claim holds until this transaction ends; raises ``FenceLostError``.
+
+    The row stays locked against every other claim, sweep and ack until then.
+    """
+    query = select(jobs.c.id).where(holds(job.id, job.claim_id)).with_for_update(read=True)
+    if (await connection.execute(query)).first() is None:
+        raise fence_lost(job)
+
+
+async def was_written(connection: AsyncConnection, job: ClaimedJob, node_id: str) -> bool:
+    """Tell whether the write that ended this attempt arrived although its answer was lost.
+
+    A fence number is given once, so a job that ended or went back under this one, and not by a sweep, was ended by us.
+    """
+    ended = select(history.c.id).where(history.c.id == job.id, history.c.fence == job.fence)
+    back = select(jobs.c.id).where(jobs.c.id == job.id, jobs.c.fence == job.fence, jobs.c.state == "pending")
+    query = union_all(
+        ended.where(history.c.node_id == node_id, history.c.losses == job.losses),
+        back.where(jobs.c.node_id == node_id, jobs.c.losses == job.losses),
+    )
+    return (await connection.execute(query)).first() is not None
+
+
+def holds(job_id: str, claim_id: str) -> ColumnElement[bool]:
+    """Return the condition on which every write of an attempt rests."""
+    return and_(jobs.c.id == job_id, jobs.c.state == JobState.RUNNING.value, jobs.c.claim_id == claim_id)
+
+
+def fence_lost(job: ClaimedJob) -> FenceLostError:
+    """Return the error that an attempt gets when its job has moved on."""
+    return FenceLostError(
+        f"this attempt (fence {job.fence}) no longer holds job {job.id} of {job.key}",
+        hint="nothing was written; another attempt has the job, or it is over",
+    )
+
+
+def _held_by(node_id: str) -> ColumnElement[bool]:
+    return and_(jobs.c.node_id == node_id, jobs.c.state == JobState.RUNNING.value)
+
+
+def _due() -> ColumnElement[bool]:
+    # The subquery gives the planner one instant to compare the index with, instead of a call for each row.
+    return and_(jobs.c.state == "pending", jobs.c.run_at <= select(db_now()).scalar_subquery())
+
+
+def _is_serving(node_id: str) -> ColumnElement[bool]:
+    return exists().where(nodes.c.id == node_id, nodes.c.state == "serving", nodes.c.lease_until > db_now())
+
+
+def _taken(node_id: str, claim_id: str) -> Update:
+    return update(jobs).values(
+        state=JobState.RUNNING.value,
+        claim_id=claim_id,
+        node_id=node_id,
+        fence=jobs.c.fence + 1,
+        started_at=db_now(),
+        progress=null(),
+    )
+
+
+def _released(where: ColumnElement[bool]) -> Update:
+    return update(jobs).where(where).values(state=JobState.PENDING.value, claim_id=None)
+
+
+def _sqlite_claim(node_id: str, claim_id: str, key: str, count: int) -> Any:
+    chosen: Select[Any] = (
+        select(jobs.c.id)
+        .where(jobs.c.key == key, _due(), _is_serving(node_id))
+        .order_by(jobs.c.priority, jobs.c.run_at, jobs.c.id)
+        .limit(count)
+    )
+    return _taken(node_id, claim_id).where(jobs.c.id.in_(chosen)).returning(*CLAIMED)

@@ -1,0 +1,144 @@
+"""The nodes of the cluster: one row per boot, whose lease is the lease of every job that the node runs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Insert, case, delete, exists, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from nocohost.store.schema import jobs, nodes
+from nocohost.store.types import db_after, db_now
+
+GONE_STATES = ("stopped", "lost")
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRecord:
+    """What a node tells about itself when it joins. ``services`` are the keys it really serves."""
+
+    id: str
+    name: str
+    mode: str
+    requests: bool
+    services: Sequence[str]
+    version: str
+    plugins: Mapping[str, str]
+    """Distribution -> version."""
+    address: str | None = None
+    """Where the node answers, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRow:
+    """One node as it is stored."""
+
+    id: str
+    name: str
+    mode: str
+    requests: bool
+    services: Sequence[str]
+    state: str
+    started_at: datetime
+    beat_at: datetime
+    lease_until: datetime
+    version: str
+    plugins: Mapping[str, str]
+    address: str | None
+
+
+def node_lives(node_id: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Return the condition that the node with this id has a row whose lease has not ended."""
+    return exists().where(nodes.c.id == node_id, nodes.c.lease_until > db_now()).correlate_except(nodes)
+
+
+async def register_node(
+    connection: AsyncConnection, record: NodeRecord, *, lease_seconds: float, state: str = "starting"
+) -> None:
+    """Let a node join; its lease starts now."""
+    await connection.execute(_insertion(record, lease_seconds, state))
+
+
+async def set_node_state(connection: AsyncConnection, node_id: str, state: str) -> None:
+    """Say where the node stands: starting, serving, quiet, draining. Only a serving node claims."""
+    await connection.execute(update(nodes).where(nodes.c.id == node_id).values(state=state))
+
+
+async def leave_cluster(connection: AsyncConnection, node_id: str) -> None:
+    """Say that the node has stopped; what it should still hold is an orphan from now on."""
+    await connection.execute(
+        update(nodes).where(nodes.c.id == node_id).values(state="stopped", beat_at=db_now(), lease_until=db_now())
+    )
+
+
+def beat(connection: Connection, record: NodeRecord, *, lease_seconds: float, state: str) -> bool:
+    """Renew the lease of a node, from the thread of its heartbeat; return False when its row had been deleted.
+
+    A row that others took for lost gets ``state`` back, and one that somebody deleted is made anew: what the node held
+    may have moved on meanwhile, and its claims are refused then.
+    """
+    renewed = connection.execute(
+        update(nodes)
+        .where(nodes.c.id == record.id)
+        .values(
+            beat_at=db_now(),
+            lease_until=db_after(lease_seconds),
+            state=case((nodes.c.state.in_(GONE_STATES), state), else_=nodes.c.state),
+        )
+    )
+    if renewed.rowcount:
+        return True
+    connection.execute(_insertion(record, lease_seconds, state))
+    return False
+
+
+async def live_nodes(connection: AsyncConnection) -> list[NodeRow]:
+    """Return the nodes whose lease has not ended, by name."""
+    query = select(nodes).where(nodes.c.lease_until > db_now(), nodes.c.state.not_in(GONE_STATES))
+    rows = await connection.execute(query.order_by(nodes.c.name, nodes.c.id))
+    return [NodeRow(**row._asdict()) for row in rows]
+
+
+async def is_served(connection: AsyncConnection, key: str) -> bool:
+    """Tell whether a live node serves ``key`` now."""
+    return any(node.state == "serving" and key in node.services for node in await live_nodes(connection))
+
+
+async def mark_lost(connection: AsyncConnection) -> list[str]:
+    """Mark the nodes whose lease has ended without a goodbye; return their ids."""
+    statement = (
+        update(nodes)
+        .where(nodes.c.lease_until <= db_now(), nodes.c.state.not_in(GONE_STATES))
+        .values(state="lost")
+        .returning(nodes.c.id)
+    )
+    return list((await connection.scalars(statement)).all())
+
+
+async def remove_gone(connection: AsyncConnection, *, older_than_seconds: float) -> int:
+    """Remove the rows of nodes that are gone for so long, as far as they hold no job."""
+    holds = exists().where(jobs.c.node_id == nodes.c.id, jobs.c.state == "running").correlate_except(jobs)
+    result = await connection.execute(
+        delete(nodes).where(
+            nodes.c.state.in_(GONE_STATES), nodes.c.lease_until <= db_after(-older_than_seconds), ~holds
+        )
+    )
+    return int(result.rowcount)
+
+
+def _insertion(record: NodeRecord, lease_seconds: float, state: str) -> Insert:
+    return insert(nodes).values(
+        id=record.id,
+        name=record.name,
+        mode=record.mode,
+        requests=record.requests,
+        services=sorted(record.services),
+        version=record.version,
+        plugins=dict(record.plugins),
+        address=record.address,
+        state=state,
+        started_at=db_now(),
+        beat_at=db_now(),
+        lease_until=db_after(lease_seconds),
+    )
