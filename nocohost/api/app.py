@@ -70,7 +70,7 @@ class Queue(Protocol):
 class Hooks(Protocol):
     """The hooks that plugins publish, as far as they are active on this node."""
 
-    def call(self, name: str, **arguments: Any) -> Sequence[tuple[str, Any]]:
+    def call(self, name: str, /, **arguments: Any) -> Sequence[tuple[str, Any]]:
         """Call every active implementation of the published hook ``name``; return (plugin, result) pairs.
 
         An implementation that raises is logged and left out. An unpublished name raises ``PluginContractError``.

@@ -28,7 +28,7 @@ class Registered:
     function: Callable[..., Any]
     arguments: tuple[str, ...]
 
-    def bind(self, **offered: Any) -> Callable[[], Any]:
+    def bind(self, /, **offered: Any) -> Callable[[], Any]:
         """Return the call of this implementation with those of the offered arguments that it takes."""
         return partial(self.function, **{name: offered[name] for name in self.arguments})
 
@@ -95,7 +95,7 @@ class NodeHooks:
         """Return the implementation of ``hook`` by one entry point, or None."""
         return next((found for found in self.implementations(hook) if found.entry == entry), None)
 
-    def call(self, name: str, **arguments: Any) -> Sequence[tuple[str, Any]]:
+    def call(self, name: str, /, **arguments: Any) -> Sequence[tuple[str, Any]]:
         """Call every active implementation of the published hook ``name``; return (plugin, result) pairs.
 
         An implementation that raises is logged and left out; a function that two entry points share is called once.

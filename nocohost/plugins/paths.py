@@ -56,8 +56,8 @@ def clashes(routes: Mapping[str, Iterable[Route]]) -> dict[str, PluginContractEr
         for route in owned:
             claims.setdefault(claim_of(route), []).append((owner, route))
     for claimants in claims.values():
-        for owner, route in claimants:
-            others = [(name, other) for name, other in claimants if other is not route]
+        for place, (owner, route) in enumerate(claimants):
+            others = claimants[:place] + claimants[place + 1 :]
             if others:
                 name, other = others[0]
                 whose = "the same plugin" if name == owner else name
