@@ -17,6 +17,7 @@ from sqlalchemy import (
     exists,
     func,
     literal,
+    literal_column,
     null,
     select,
     true,
@@ -31,6 +32,9 @@ from nocohost.store.endings import Ending, end_jobs, storable
 from nocohost.store.schema import history, jobs, nodes
 from nocohost.store.types import db_after, db_now
 
+PENDING: ColumnElement[str] = literal_column("'pending'")
+RUNNING: ColumnElement[str] = literal_column("'running'")
+"""Spelt out in the SQL, because a partial index is not found through a parameter."""
 CLAIMED = (
     jobs.c.id,
     jobs.c.key,
@@ -111,9 +115,9 @@ def postgresql_claim(node_id: str, claim_id: str, free: Mapping[str, int]) -> An
         .with_for_update(skip_locked=True)
         .lateral("due")
     )
-    chosen = select(due.c.id).select_from(slot.join(due, true())).where(_is_serving(node_id)).cte("chosen")
-    taken = _taken(node_id, claim_id).where(jobs.c.id == chosen.prefix_with("MATERIALIZED").c.id)
-    return taken.returning(*CLAIMED)
+    chosen = select(due.c.id).select_from(slot.join(due, true())).where(_is_serving(node_id))
+    once = chosen.cte("chosen").prefix_with("MATERIALIZED")
+    return _taken(node_id, claim_id).where(jobs.c.id == once.c.id).returning(*CLAIMED)
 
 
 async def held_jobs(connection: AsyncConnection, node_id: str) -> list[HeldJob]:
@@ -214,12 +218,12 @@ def fence_lost(job: ClaimedJob) -> FenceLostError:
 
 
 def _held_by(node_id: str) -> ColumnElement[bool]:
-    return and_(jobs.c.node_id == node_id, jobs.c.state == JobState.RUNNING.value)
+    return and_(jobs.c.node_id == node_id, jobs.c.state == RUNNING)
 
 
 def _due() -> ColumnElement[bool]:
     # The subquery gives the planner one instant to compare the index with, instead of a call for each row.
-    return and_(jobs.c.state == "pending", jobs.c.run_at <= select(db_now()).scalar_subquery())
+    return and_(jobs.c.state == PENDING, jobs.c.run_at <= select(db_now()).scalar_subquery())
 
 
 def _is_serving(node_id: str) -> ColumnElement[bool]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import case, insert, literal, null, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -30,29 +30,34 @@ class NewJob:
     digest: bytes
 
 
-async def insert_job(connection: AsyncConnection, new: NewJob) -> str:
-    """Write the job inside the caller's write transaction; return its id, or that of the job made first.
+class Inserted(NamedTuple):
+    """The id of the new job, or of the one made first under its idempotency key, which has no ``enqueued_at`` here."""
+
+    id: str
+    enqueued_at: datetime | None
+
+
+async def insert_job(connection: AsyncConnection, new: NewJob) -> Inserted:
+    """Write the job inside the caller's write transaction, unless its idempotency key has a job already.
 
     Raises ``JobConflictError`` when the idempotency key belongs to a job with another payload.
     """
     if new.idempotency_key is not None:
         owner = await _own_idempotency_key(connection, new, new.idempotency_key)
         if owner != new.id:
-            return owner
+            return Inserted(owner, None)
     due = db_now() if new.run_at is None else _not_before_now(new.run_at)
-    await connection.execute(
-        insert(jobs).values(
-            id=new.id,
-            key=new.key,
-            state=JobState.PENDING.value,
-            payload=new.payload,
-            priority=new.priority,
-            run_at=due,
-            enqueued_at=db_now(),
-            idempotency_key=new.idempotency_key,
-        )
+    statement = insert(jobs).values(
+        id=new.id,
+        key=new.key,
+        state=JobState.PENDING.value,
+        payload=new.payload,
+        priority=new.priority,
+        run_at=due,
+        enqueued_at=db_now(),
+        idempotency_key=new.idempotency_key,
     )
-    return new.id
+    return Inserted(new.id, await connection.scalar(statement.returning(jobs.c.enqueued_at)))
 
 
 async def _own_idempotency_key(connection: AsyncConnection, new: NewJob, idempotency_key: str) -> str:

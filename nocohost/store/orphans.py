@@ -1,0 +1,144 @@
+"""Orphans: running jobs whose node's lease has ended or whose node's row is gone; and what time makes superfluous."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    case,
+    delete,
+    exists,
+    func,
+    literal,
+    literal_column,
+    not_,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from nocohost.api.job import JobState
+from nocohost.store.claims import RUNNING
+from nocohost.store.endings import Ending, end_jobs
+from nocohost.store.nodes import GONE_STATES, node_lives
+from nocohost.store.schema import history, idempotency, jobs, nodes
+from nocohost.store.types import db_after, db_now
+
+
+class Orphan(NamedTuple):
+    """A job that has been freed; ``node_id`` is the node it was lost with."""
+
+    id: str
+    key: str
+    node_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Freed:
+    """What one sweep freed: jobs that are pending again, and jobs that ended because cancelling was asked for."""
+
+    orphans: Sequence[Orphan]
+    cancelled: int
+
+
+async def any_to_sweep(connection: AsyncConnection, node_id: str, keys: Sequence[str]) -> bool:
+    """Tell whether there is a lapsed node or an orphan of these keys: the one question of an idle sweep."""
+    lapsed = exists().where(nodes.c.lease_until <= db_now(), nodes.c.state.not_in(GONE_STATES))
+    query = select(literal(1)).where(or_(lapsed, exists().where(_orphaned(node_id, keys))))
+    return (await connection.execute(query)).first() is not None
+
+
+async def free_orphans(connection: AsyncConnection, node_id: str, keys: Sequence[str], limit: int) -> Freed:
+    """Put orphans of these keys back to pending, uncharged, at most ``limit``; the claim of their old node ends here.
+
+    The sweeping node's own jobs are left alone, and rows that somebody else is changing right now are passed over.
+    """
+    doomed = _chosen(and_(_orphaned(node_id, keys), jobs.c.cancel_requested), limit, "doomed")
+    cancelled = await end_jobs(
+        connection,
+        and_(jobs.c.id.in_(doomed), _running(), jobs.c.cancel_requested),
+        Ending(JobState.CANCELLED, last_error="cancelled on request; its node was lost"),
+    )
+    lost = _chosen(and_(_orphaned(node_id, keys), not_(jobs.c.cancel_requested)), limit, "lost")
+    freeing = (
+        update(jobs)
+        .where(jobs.c.id.in_(lost), _running(), not_(jobs.c.cancel_requested))
+        .values(state=JobState.PENDING.value, claim_id=None, losses=jobs.c.losses + 1)
+    )
+    rows = await connection.execute(freeing.returning(jobs.c.id, jobs.c.key, jobs.c.node_id))
+    return Freed([Orphan(*row) for row in rows], len(cancelled))
+
+
+async def remove_expired_keys(connection: AsyncConnection, limit: int) -> int:
+    """Remove idempotency keys whose time is over, at most ``limit``; return how many."""
+    old = (
+        select(idempotency.c.key, idempotency.c.idempotency_key)
+        .where(idempotency.c.expires_at <= db_now())
+        .limit(limit)
+    )
+    rows = (await connection.execute(old)).all()
+    count = 0
+    for row in rows:
+        result = await connection.execute(
+            delete(idempotency).where(
+                idempotency.c.key == row.key,
+                idempotency.c.idempotency_key == row.idempotency_key,
+                idempotency.c.expires_at <= db_now(),
+            )
+        )
+        count += result.rowcount
+    return count
+
+
+async def remove_old_history(connection: AsyncConnection, *, older_than_seconds: float, limit: int) -> int:
+    """Remove jobs that have been over for so long, dead letters excepted, at most ``limit``; return how many."""
+    # The states are spelt as the partial index spells them, so that both databases see that it fits.
+    old = (
+        select(history.c.id)
+        .where(history.c.state != literal_column("'dead'"))
+        .where(history.c.finished_at <= select(db_after(-older_than_seconds)).scalar_subquery())
+        .order_by(history.c.finished_at)
+        .limit(limit)
+    )
+    result = await connection.execute(delete(history).where(history.c.id.in_(old)))
+    return int(result.rowcount)
+
+
+async def count_jobs(connection: AsyncConnection) -> list[tuple[str, int, int, float]]:
+    """Return (key, pending, running, seconds that the oldest due job waits) of each key that has jobs."""
+    is_due = and_(jobs.c.state == "pending", jobs.c.run_at <= db_now())
+    query = select(
+        jobs.c.key,
+        func.sum(case((jobs.c.state == "pending", 1), else_=0)),
+        func.sum(case((jobs.c.state == "running", 1), else_=0)),
+        func.min(case((is_due, jobs.c.run_at))),
+        db_now(),
+    ).group_by(jobs.c.key)
+    rows = await connection.execute(query.order_by(jobs.c.key))
+    return [
+        (key, int(pending), int(running), max(0.0, (now - oldest).total_seconds()) if oldest else 0.0)
+        for key, pending, running, oldest, now in rows
+    ]
+
+
+def _running() -> ColumnElement[bool]:
+    return jobs.c.state == JobState.RUNNING.value
+
+
+def _orphaned(node_id: str, keys: Sequence[str]) -> ColumnElement[bool]:
+    return and_(
+        jobs.c.state == RUNNING,
+        jobs.c.key.in_(sorted(keys)),
+        jobs.c.node_id != node_id,
+        not_(node_lives(jobs.c.node_id)),
+    )
+
+
+def _chosen(where: ColumnElement[bool], limit: int, name: str) -> Select[Any]:
+    """Return the ids of at most ``limit`` jobs, locked; materialized, because a plan must not run it twice."""
+    query = select(jobs.c.id).where(where).order_by(jobs.c.id).limit(limit).with_for_update(skip_locked=True)
+    return select(query.cte(name).prefix_with("MATERIALIZED").c.id)
