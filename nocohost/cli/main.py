@@ -19,7 +19,8 @@ from nocohost.api.version import VERSION
 from nocohost.cli.output import INTERNAL, INTERRUPTED, exit_code, show_error, show_json
 
 DEFAULT = "run"
-GUESTS = "nocohost.cli.guests:Guests"
+GUEST_OWNERS = "nocohost.cli.guests:guest_owners"
+GUEST_COMMAND = "nocohost.cli.guest_command:guest_command"
 
 
 class Verb(NamedTuple):
@@ -47,7 +48,7 @@ class VerbGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the verbs in the order of ``VERBS``, then the commands of plugins."""
-        return [verb.name for verb in VERBS] + list(load(GUESTS)().owners)
+        return [verb.name for verb in VERBS] + list(load(GUEST_OWNERS)())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command ``cmd_name``; None when there is none."""
@@ -55,7 +56,7 @@ class VerbGroup(click.Group):
             if verb.name == cmd_name:
                 command: click.Command = load(verb.reference)
                 return command
-        guest: click.Command | None = load(GUESTS)().command(cmd_name)
+        guest: click.Command | None = load(GUEST_COMMAND)(cmd_name)
         return guest
 
     def resolve_command(
@@ -79,7 +80,7 @@ class VerbGroup(click.Group):
         """Write the verbs and the commands of plugins, without importing either."""
         with formatter.section("Verbs"):
             formatter.write_dl([(verb.name, verb.help) for verb in VERBS])
-        if owners := load(GUESTS)().owners:
+        if owners := load(GUEST_OWNERS)():
             with formatter.section("Commands of plugins"):
                 formatter.write_dl([(name, f"From {owner}.") for name, owner in owners.items()])
 

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from typing import TextIO
 
 import click
 
@@ -13,7 +12,7 @@ from nocohost.node.mode import parse_mode
 from nocohost.node.settings import load_settings
 from nocohost.plugins.catalogue import read_catalogue
 
-LITERAL = {"ignore_unknown_options": True}
+UNKNOWN_OPTIONS = "ignore_unknown_options"
 """A mode may start with a dash, so what looks like an unknown option is taken as one."""
 
 
@@ -25,7 +24,7 @@ def mode() -> None:
     """
 
 
-@mode.command(context_settings=LITERAL)
+@mode.command(context_settings={UNKNOWN_OPTIONS: True})
 @click.argument("string")
 @json_option
 def explain(string: str, as_json: bool) -> None:
@@ -59,18 +58,18 @@ def explain(string: str, as_json: bool) -> None:
         )
 
 
-@mode.command(context_settings=LITERAL)
+@mode.command(context_settings={UNKNOWN_OPTIONS: True})
 @click.argument("strings", nargs=-1, metavar="[STRING]...")
 @click.option(
     "--from",
     "files",
-    type=click.File(encoding="utf-8"),
+    type=click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True),
     multiple=True,
     help="A Compose file or Kubernetes manifests; - for standard input. May be given more than once.",
 )
 @json_option
 @click.pass_context
-def plan(ctx: click.Context, strings: Sequence[str], files: Sequence[TextIO], as_json: bool) -> None:
+def plan(ctx: click.Context, strings: Sequence[str], files: Sequence[str], as_json: bool) -> None:
     """Say what a fleet of nodes with these modes would leave unserved; exit 3 when that is an error."""
     if not strings and not files:
         raise click.UsageError("name the modes of the nodes, or a file with --from")
@@ -78,7 +77,7 @@ def plan(ctx: click.Context, strings: Sequence[str], files: Sequence[TextIO], as
     nodes: list[str | PlannedNode] = [*strings]
     found: list[Finding] = []
     for file in files:
-        manifest = read_manifest(_text_of(file), file.name)
+        manifest = read_manifest(_text_of(file), "standard input" if file == "-" else file)
         nodes += manifest.nodes
         found += manifest.findings
     fleet = lint(
@@ -96,11 +95,14 @@ def plan(ctx: click.Context, strings: Sequence[str], files: Sequence[TextIO], as
         ctx.exit(PROBLEMS_FOUND)
 
 
-def _text_of(file: TextIO) -> str:
+def _text_of(file: str) -> str:
     try:
-        return file.read()
-    except UnicodeDecodeError:
-        raise click.BadParameter(f"{file.name} is not UTF-8 text", param_hint="--from") from None
+        with click.open_file(file, encoding="utf-8") as stream:
+            text: str = stream.read()
+            return text
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else f"cannot be read: {error.strerror}"
+        raise click.BadParameter(f"{file} {reason}", param_hint="--from") from None
 
 
 def _show(fleet: FleetPlan) -> None:

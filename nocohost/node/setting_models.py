@@ -128,9 +128,11 @@ class Settings(Part):
     )
     data_dir: Path = Field(Path("nocohost-data"), description="directory of what the node keeps in files")
     external_keys: Words = Field((), description="service keys that other images serve: enqueued here, never served")
-    require_mode: bool = Field(False, description="refuse to start without a worker mode, as an unquoted ! in YAML is")
+    require_mode: bool = Field(
+        False, description="refuse to start without a worker mode; an unquoted ! in YAML is none"
+    )
     admin_token: SecretStr | None = Field(
-        None, description="token of the first admin; one with NOCOHOST_ADMIN_TOKEN_FILE"
+        None, description="token of the first admin; better given in a file, by NOCOHOST_ADMIN_TOKEN_FILE"
     )
     import_seconds: Seconds = Field(
         20.0, description="how long an entry point may take to import before it is left out"

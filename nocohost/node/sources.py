@@ -146,7 +146,11 @@ def _unknown(known: set[str], environ: Mapping[str, str]) -> Iterator[str]:
             and variable not in known | files | {CONFIG}
         ):
             candidates = files if variable.endswith(FILE) else {*known, CONFIG}
-            yield f"{variable} is not read{_asked(nearest(variable.upper(), candidates))}"
+            # Compared without the prefix, which would make any two of them look alike.
+            names = [name.removeprefix(PREFIX) for name in candidates]
+            suggestion = nearest(variable.upper().removeprefix(PREFIX), names)
+            meant = suggestion if suggestion in candidates else suggestion and PREFIX + suggestion
+            yield f"{variable} is not read{_asked(meant)}"
 
 
 def _asked(suggestion: str) -> str:

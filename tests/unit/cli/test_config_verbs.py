@@ -1,0 +1,179 @@
+"""``nocohost config show`` and ``nocohost config check``."""
+
+import json
+import sys
+from enum import Enum
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import pytest
+from pydantic import BaseModel, SecretStr
+
+from nocohost import hookimpl
+from nocohost.cli.main import execute
+from nocohost.plugins.catalogue import catalogue_of
+from nocohost.plugins.entry import DECLARATIONS, SERVICES, CatalogueEntry
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+class ShopSettings(BaseModel):
+    """What a plugin may declare."""
+
+    currency: str = "EUR"
+    limit: int | None = None
+    kind: Literal["a", "b"] = "a"
+    names: list[str] = []
+    smtp: SecretStr = SecretStr("")
+    optional: SecretStr | None = None
+    api_key: str = ""
+    url: str = ""
+    colour: Colour = Colour.RED
+
+
+@pytest.fixture(autouse=True)
+def _installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    module = ModuleType("acme_declarations")
+
+    @hookimpl
+    def register_settings() -> type[BaseModel]:
+        return ShopSettings
+
+    module.register_settings = register_settings  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "acme_declarations", module)
+    catalogue = catalogue_of(
+        [
+            CatalogueEntry(DECLARATIONS, "acme-shop", "acme", "1.0", "acme_declarations"),
+            CatalogueEntry(DECLARATIONS, "broken", "acme-broken", "1.0", "no_such_module"),
+            CatalogueEntry(SERVICES, "acme-shop:invoice", "acme", "1.0", "no_such_module"),
+        ]
+    )
+    monkeypatch.setattr("nocohost.cli.config.read_catalogue", lambda: catalogue)
+    monkeypatch.chdir(tmp_path)
+    for name in ("WORKER_MODE", "DATABASE_URL", "PORT"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def shown(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    assert execute(["config", "show", "--json"]) == 0
+    return {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+
+
+def checked(capsys: pytest.CaptureFixture[str], code: int) -> Any:
+    assert execute(["config", "check", "--json"]) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def test_config_show_tells_value_and_origin(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOCOHOST_HTTP__PORT", "81")
+    Path("nocohost.toml").write_text('external_keys = ["mail:send"]\n')
+    rows = shown(capsys)
+    assert rows["http.port"] == {
+        "name": "http.port",
+        "variable": "NOCOHOST_HTTP__PORT",
+        "value": 81,
+        "origin": "NOCOHOST_HTTP__PORT",
+    }
+    assert (rows["external_keys"]["value"], rows["external_keys"]["origin"]) == (["mail:send"], "nocohost.toml")
+    assert (rows["worker_mode"]["value"], rows["worker_mode"]["origin"]) == (None, "default")
+    assert execute(["config", "show"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines if line.startswith(("setting", "http.port", "require", "worker"))] == [
+        ["setting", "value", "origin"],
+        ["worker_mode", "(not", "set)", "default"],
+        ["require_mode", "no", "default"],
+        ["http.port", "81", "NOCOHOST_HTTP__PORT"],
+    ]
+
+
+def test_config_show_hides_secrets(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOCOHOST_ADMIN_TOKEN", "s3cret-0123456789")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://shop:s3cret@db/shop")
+    for name in ("SMTP", "OPTIONAL", "API_KEY", "UNKNOWN"):
+        monkeypatch.setenv(f"NOCOHOST_PLUGINS__ACME_SHOP__{name}", "s3cret")
+    monkeypatch.setenv("NOCOHOST_PLUGINS__NOT_INSTALLED__X", "s3cret")
+    monkeypatch.setenv("NOCOHOST_PLUGINS__ACME_SHOP__URL", "https://shop:s3cret@example.org/")
+    for arguments in (["config", "show"], ["config", "show", "--json"]):
+        assert execute(arguments) == 0
+        printed = capsys.readouterr()
+        assert "s3cret" not in printed.out + printed.err
+        assert "postgresql://shop:********@db/shop" in printed.out
+        assert "https://shop:********@example.org/" in printed.out
+
+
+@pytest.mark.parametrize(("name", "value"), [("CURRENCY", "USD"), ("LIMIT", "3"), ("KIND", "b"), ("NAMES", '["a"]')])
+def test_config_show_shows_what_plugins_declare_and_what_is_no_secret(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"NOCOHOST_PLUGINS__ACME_SHOP__{name}", value)
+    row = shown(capsys)[f"plugins.acme_shop.{name.lower()}"]
+    assert (row["value"], row["origin"]) == (value, f"NOCOHOST_PLUGINS__ACME_SHOP__{name}")
+
+
+def test_config_show_of_wrong_settings_lists_every_fault(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOCOHOST_HTTP__PORT", "x")
+    monkeypatch.setenv("NOCOHOST_LOG__LEVEL", "x")
+    assert execute(["config", "show"]) == 2
+    assert [line.split(":")[0] for line in capsys.readouterr().err.splitlines()] == [
+        "nocohost",
+        "  NOCOHOST_HTTP__PORT",
+        "  NOCOHOST_LOG__LEVEL",
+    ]
+
+
+def test_config_show_warns_of_names_nobody_reads(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOCOHOST_HTTP__PROT", "1")
+    assert execute(["config", "show", "--json"]) == 0
+    printed = capsys.readouterr()
+    assert "did you mean NOCOHOST_HTTP__PORT?" in printed.err
+    assert json.loads(printed.out)
+
+
+def test_config_check_of_a_good_configuration(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKER_MODE", "acme-shop:*")
+    told = checked(capsys, 0)
+    assert told["faults"] == []
+    assert any("broken" in warning and "quarantined" in warning for warning in told["warnings"])
+    assert execute(["config", "check"]) == 0
+    assert capsys.readouterr().out.endswith("\nok\n")
+
+
+def test_config_check_judges_the_mode(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKER_MODE", "acme-shop:invoise")
+    (fault,) = checked(capsys, 3)["faults"]
+    assert fault["code"] == "mode.unknown_key"
+    assert "acme-shop:invoice" in fault["message"]
+
+
+def test_config_check_lists_the_faults_of_settings_plugins_and_mode_together(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKER_MODE", "!,!!")
+    monkeypatch.setenv("NOCOHOST_PLUGINS__ACME_SHOP__LIMIT", "many")
+    monkeypatch.setenv("NOCOHOST_PLUGINS__ACME_SHOP__LIMTI", "3")
+    told = checked(capsys, 3)
+    assert [fault["code"] for fault in told["faults"]] == ["mode.malformed_term", "config.setting"]
+    assert "NOCOHOST_PLUGINS__ACME_SHOP__LIMIT" in told["faults"][1]["message"]
+    assert any("LIMTI" in warning for warning in told["warnings"])
+
+
+def test_config_check_of_wrong_settings(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOCOHOST_HTTP__PORT", "x")
+    monkeypatch.setenv("NOCOHOST_LOG__LEVEL", "x")
+    assert [fault["code"] for fault in checked(capsys, 3)["faults"]] == ["config.setting"] * 2
+    assert execute(["config", "check"]) == 3
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith("error    NOCOHOST_HTTP__PORT: 'x' should be")
+    assert lines[-1] == "problems found"
