@@ -192,6 +192,7 @@ class _Run:
             state=state if verdict is None else verdict.state,
             imported=is_imported(entry),
             reason="" if verdict is None else verdict.reason,
+            code="" if verdict is None else verdict.error.code,
             import_seconds=self._loader.import_seconds(entry),
             trace="" if error is None else trace_of(error),
             hooks=() if contribution is None else contribution.hooks,
@@ -219,4 +220,11 @@ class _Run:
 def _demoted(state: EntryState, verdict: Verdict | None) -> EntryState:
     if verdict is None:
         return state
-    return replace(state, state=verdict.state, reason=verdict.reason, trace=trace_of(verdict.error), hooks=())
+    return replace(
+        state,
+        state=verdict.state,
+        reason=verdict.reason,
+        code=verdict.error.code,
+        trace=trace_of(verdict.error),
+        hooks=(),
+    )

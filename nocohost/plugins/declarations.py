@@ -46,7 +46,8 @@ class Declarations:
     loader: Loader = field(repr=False)
     """Imports entry points, and remembers those that never ended."""
     _drafts: tuple[Draft, ...] = field(repr=False)
-    _settings: "Mapping[type[BaseModel], BaseModel]" = field(repr=False)
+    _settings: "Mapping[type[BaseModel], BaseModel | None]" = field(repr=False)
+    """By declared model; None where what was given does not fit."""
 
     @property
     def failures(self) -> Mapping[CatalogueEntry, Verdict]:
@@ -63,14 +64,19 @@ class Declarations:
         return self.job_types.get(key)
 
     def settings(self, model: type[ModelT]) -> ModelT:
-        """Return the frozen instance of a declared settings model; raises ``PluginContractError`` for any other."""
-        try:
-            return cast("ModelT", self._settings[model])
-        except KeyError:
+        """Return the frozen instance of a declared settings model.
+
+        Raises ``PluginContractError`` for a model that nobody declares, and for one whose settings are wrong.
+        """
+        name = f"{model.__module__}.{model.__qualname__}"
+        if model not in self._settings:
             raise PluginContractError(
-                f"no installed plugin declares the settings {model.__module__}.{model.__qualname__}",
-                hint="return the class from register_settings",
-            ) from None
+                f"no installed plugin declares the settings {name}", hint="return the class from register_settings"
+            )
+        instance = self._settings[model]
+        if instance is None:
+            raise PluginContractError(f"the settings {name} are wrong", hint="; ".join(self.setting_faults))
+        return cast("ModelT", instance)
 
     def node_hooks(self, log: Log) -> NodeHooks:
         """Return new hooks for one node: everything published, implemented so far by the declarations alone."""
@@ -135,6 +141,7 @@ def _states(
                 state=State.ACTIVE if verdict is None else verdict.state,
                 imported=is_imported(entry),
                 reason="" if verdict is None else verdict.reason,
+                code="" if verdict is None else verdict.error.code,
                 import_seconds=loader.import_seconds(entry),
                 trace="" if draft is None or draft.error is None else trace_of(draft.error),
                 hooks=() if draft is None or verdict else tuple(one.hook for one in draft.standing),
@@ -145,17 +152,16 @@ def _states(
 
 def _read_all_settings(
     drafts: Sequence[Draft], raw: Mapping[str, Mapping[str, Any]], failed: Sequence[str]
-) -> "tuple[dict[type[BaseModel], BaseModel], tuple[str, ...], tuple[str, ...]]":
+) -> "tuple[dict[type[BaseModel], BaseModel | None], tuple[str, ...], tuple[str, ...]]":
     models = {draft.plugin: draft.model for draft in drafts if draft.model is not None}
-    settings: dict[type[BaseModel], BaseModel] = {}
+    settings: dict[type[BaseModel], BaseModel | None] = {}
     faults: tuple[str, ...] = ()
     notices = unknown_plugins(raw, [*models, *failed])
     for plugin, model in models.items():
         instance, wrong, unknown = read_settings(plugin, model, raw)
         faults += wrong
         notices += unknown
-        if instance is not None:
-            settings[model] = instance
+        settings[model] = instance
     return settings, faults, notices
 
 

@@ -77,6 +77,8 @@ class EntryState:
     """Whether its module is in this process, whoever imported it."""
     reason: str = ""
     """One line: why it is not active; "" when it is, or when the worker mode does not ask for it."""
+    code: str = ""
+    """The code of the error behind ``reason``."""
     import_seconds: float | None = None
     """How long its import took; None when it was not imported on this entry's behalf."""
     trace: str = ""

@@ -98,8 +98,9 @@ class Loader:
 
 
 def is_imported(entry: CatalogueEntry) -> bool:
-    """Tell whether the module of ``entry`` is in this process, whoever imported it."""
-    return entry.module in sys.modules
+    """Tell whether the module of ``entry`` is in this process, whole, whoever imported it."""
+    module = sys.modules.get(entry.module)
+    return module is not None and not getattr(module.__spec__, "_initializing", False)
 
 
 def _named(entry: CatalogueEntry) -> Any:

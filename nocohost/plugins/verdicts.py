@@ -55,19 +55,19 @@ def spread(verdicts: Verdicts, entries: Sequence[CatalogueEntry]) -> dict[Catalo
     for entry in entries:
         governing = declarations_of(entry, entries) if entry.group != DECLARATIONS else None
         if governing in result:
-            result.setdefault(entry, _follow(result[governing], f"its declarations {governing}"))
+            result.setdefault(entry, _follow(result[governing], f"its declarations {governing} are"))
     services = {entry.key: entry for entry in entries if entry.group == SERVICES and entry in result}
     for entry in entries:
         if entry.group == EXTENSIONS and entry.key in services:
             service = services[entry.key]
-            result.setdefault(entry, _follow(result[service], f"its service {service}"))
+            result.setdefault(entry, _follow(result[service], f"its service {service} is"))
     return result
 
 
 def _follow(verdict: Verdict, leader: str) -> Verdict:
     disabled = verdict.state is State.DISABLED
     error = PluginDisabledError if disabled else PluginError
-    return Verdict.of(error(f"{leader} is {verdict.state}: {verdict.reason}"))
+    return Verdict.of(error(f"{leader} {verdict.state}: {verdict.reason}"))
 
 
 def _malformed(entries: Iterable[CatalogueEntry]) -> Iterator[tuple[CatalogueEntry, PluginError]]:

@@ -35,7 +35,7 @@ DECLARING = [
                 ("migrations", "declaring"),
                 ("commands", "declaring"),
             ),
-            ("quarantined", "its declarations .*declaring.* is quarantined: .*RuntimeError: no data"),
+            ("quarantined", "its declarations .*declaring.* are quarantined: .*RuntimeError: no data"),
         ),
     ),
     surface(

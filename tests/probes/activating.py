@@ -1,9 +1,11 @@
 """Run as a script in a process of its own: activate what is installed and print what became of it, as JSON.
 
-``activating.py MODE [IMPORT_SECONDS]``. Plugins are found on PYTHONPATH.
+``activating.py MODE [IMPORT_SECONDS]``. Only what PYTHONPATH holds counts as installed, so that plugins of the
+environment the tests run in do not matter.
 """
 
 import json
+import os
 import sys
 import time
 
@@ -18,7 +20,7 @@ from nocohost.plugins.explain import explain
 
 def main(text: str, seconds: float) -> None:
     before = set(sys.modules)
-    catalogue = read_catalogue()
+    catalogue = read_catalogue(os.environ["PYTHONPATH"].split(os.pathsep))
     after_reading = set(sys.modules) - before
     mode = parse_mode(text, declared=catalogue.declared_keys).mode
     log = ListLog()
