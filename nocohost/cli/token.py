@@ -3,7 +3,7 @@
 import asyncio
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -16,7 +16,7 @@ from nocohost.store.tokens import NewToken, TokenRow, create_token, list_tokens,
 
 DEFAULT_SCOPES = ("read",)
 SCOPE = re.compile(r"admin|operate|read|[a-z][a-z0-9_-]*\.(\*|[a-z][a-z0-9_-]*)")
-SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+SECONDS: Mapping[str, int] = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 DURATION = re.compile(r"([1-9][0-9]{0,8})([smhdw])")
 LONGEST_SECONDS = 100 * 365 * 86_400
 

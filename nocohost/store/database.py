@@ -2,8 +2,9 @@
 
 import asyncio
 import os
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,23 @@ from sqlalchemy import Engine, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nocohost.api.clock import Clock
-from nocohost.api.errors import ConfigError, NestedWriteError, StoreUnavailableError
+from nocohost.api.errors import (
+    ConfigError,
+    NestedWriteError,
+    StoreError,
+    StoreUnavailableError,
+    TransactionExpiredError,
+)
 from nocohost.api.log import Log
-from nocohost.store.engine import EXPIRED, WRITES, database_url, make_async_engine, make_sync_engine, shown
+from nocohost.store.engine import (
+    EXPIRED,
+    EXPIRED_HINT,
+    WRITES,
+    database_url,
+    make_async_engine,
+    make_sync_engine,
+    shown,
+)
 from nocohost.store.translate import translated
 from nocohost.store.writer import TURN_SECONDS, WriterTurn, place_of_caller
 
@@ -145,12 +160,20 @@ class SqlDatabase:
                     try:
                         yield connection
                         watch.disarm()
-                        await transaction.commit()
+                        if watch.expired:
+                            raise watch.error()
+                        if transaction.is_active:  # else its owner has rolled it back
+                            await transaction.commit()
                     finally:
+                        watch.disarm()
                         if watch.expired:
                             await connection.invalidate()
                         elif transaction.is_active:
                             await transaction.rollback()
+        except StoreError as error:
+            if watch.expired and not isinstance(error, TransactionExpiredError):
+                raise watch.error() from error
+            raise
         finally:
             await watch.stop()
 
@@ -162,10 +185,15 @@ class _Watch:
         self._turn = turn
         self._log = log
         self._place = place
+        self._sentence = f"the write transaction begun at {place} was open for {TURN_SECONDS:g} s and was rolled back"
         self._timer: asyncio.TimerHandle | None = None
         self._rollback: asyncio.Task[None] | None = None
-        self._connection: AsyncConnection | None = None
+        self._info: dict[Any, Any] = {}
         self._driver: Any = None
+
+    def error(self) -> TransactionExpiredError:
+        """Return what the owner of the expired transaction is told."""
+        return TransactionExpiredError(self._sentence, hint=EXPIRED_HINT)
 
     @property
     def expired(self) -> bool:
@@ -174,8 +202,8 @@ class _Watch:
 
     async def start(self, connection: AsyncConnection) -> None:
         """Begin to count."""
-        self._connection = connection
-        self._driver = (await connection.get_raw_connection()).driver_connection
+        raw = await connection.get_raw_connection()
+        self._driver, self._info = raw.driver_connection, raw.info
         self._timer = asyncio.get_running_loop().call_later(TURN_SECONDS, self._expire)
 
     def disarm(self) -> None:
@@ -189,21 +217,20 @@ class _Watch:
         if self._rollback is None:
             self._turn.give_back()
         else:
-            await self._rollback
+            await asyncio.shield(self._rollback)
 
     def _expire(self) -> None:
-        assert self._connection is not None
-        sentence = f"the write transaction begun at {self._place} was open for {TURN_SECONDS:g} s and was rolled back"
         self._log.error("transaction.expired", place=self._place, seconds=TURN_SECONDS)
-        sync = self._connection.sync_connection
-        assert sync is not None
         # From here on the owner's statements and commit are refused; what is under way ends before the roll back.
-        sync.info[EXPIRED] = sentence
-        self._rollback = asyncio.create_task(self._roll_back(sync.info), name="roll back expired transaction")
+        self._info[EXPIRED] = self._sentence
+        self._rollback = asyncio.create_task(self._roll_back(), name="roll back expired transaction")
 
-    async def _roll_back(self, info: Any) -> None:
+    async def _roll_back(self) -> None:
         try:
-            await self._driver.rollback()
+            with suppress(ValueError, sqlite3.Error):  # closed by its owner already, which rolls back too
+                # A statement already on its way to the driver's thread would begin and commit by itself.
+                await self._driver.execute("PRAGMA query_only=ON")
+                await self._driver.rollback()
         finally:
             self._turn.give_back()
 

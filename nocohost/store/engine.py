@@ -12,11 +12,13 @@ from sqlalchemy.pool import NullPool
 
 from nocohost.api.clock import Clock
 from nocohost.api.errors import ConfigError, TransactionExpiredError
+from nocohost.node.secrecy import without_password
 from nocohost.store.types import EPOCH, MICROSECOND
 
 BUSY_SECONDS = 10.0
 EXPIRED = "nocohost_expired"
 """Where a rolled-back connection keeps the sentence that its owner is told."""
+EXPIRED_HINT = "keep write transactions short; do slow work before them"
 WRITES = "nocohost_writes"
 """The execution option of connections that take SQLite's write lock as they begin."""
 
@@ -48,7 +50,7 @@ def make_async_engine(
     try:
         if url.get_backend_name() != "sqlite":
             return create_async_engine(
-                url, pool_size=pool_size, max_overflow=pool_size, pool_timeout=BUSY_SECONDS, **_json(), **_network()
+                url, pool_size=pool_size, max_overflow=pool_size, pool_timeout=BUSY_SECONDS, **_json(), **_network(url)
             )
         engine = create_async_engine(url, pool_size=pool_size, max_overflow=-1, **_json(), **_file())
     except ModuleNotFoundError as error:
@@ -61,7 +63,7 @@ def make_sync_engine(url: URL, *, clock: Clock, synchronous: str) -> Engine:
     """Return an engine for a thread of its own, such as the beat's; each connection is opened anew."""
     try:
         if url.get_backend_name() != "sqlite":
-            return create_engine(url, poolclass=NullPool, **_json(), **_network())
+            return create_engine(url, poolclass=NullPool, **_json(), **_network(url))
         engine = create_engine(url.set(drivername="sqlite+pysqlite"), poolclass=NullPool, **_json(), **_file())
     except ModuleNotFoundError as error:
         raise _driver_missing() from error
@@ -71,7 +73,8 @@ def make_sync_engine(url: URL, *, clock: Clock, synchronous: str) -> Engine:
 
 def shown(url: URL) -> str:
     """Return the URL as people may see it: without the password."""
-    return unquote(url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True))
+    text = unquote(url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True))
+    return without_password(text)
 
 
 def _driver_missing() -> ConfigError:
@@ -86,19 +89,18 @@ def _file() -> dict[str, Any]:
     return {"connect_args": {"timeout": BUSY_SECONDS}}
 
 
-def _network() -> dict[str, Any]:
+def _network(url: URL) -> dict[str, Any]:
     # No server-side prepared statements: they do not survive a transaction-mode pooler such as PgBouncer.
-    return {
-        "connect_args": {
-            "prepare_threshold": None,
-            "connect_timeout": 5,
-            "keepalives_idle": 5,
-            "keepalives_interval": 2,
-            "keepalives_count": 3,
-            "tcp_user_timeout": 15000,
-            "application_name": "nocohost",
-        }
+    arguments = {
+        "prepare_threshold": None,
+        "connect_timeout": 5,
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 15000,
+        "application_name": "nocohost",
     }
+    return {"connect_args": {name: value for name, value in arguments.items() if name not in url.query}}
 
 
 def _prepare_sqlite(engine: Engine, clock: Clock, synchronous: str, *, read_only: bool) -> None:
@@ -138,4 +140,4 @@ def _prepare_sqlite(engine: Engine, clock: Clock, synchronous: str, *, read_only
 def _refuse_expired(connection: Connection) -> None:
     sentence = connection.info.get(EXPIRED)
     if sentence:
-        raise TransactionExpiredError(sentence, hint="keep write transactions short; do slow work before them")
+        raise TransactionExpiredError(sentence, hint=EXPIRED_HINT)

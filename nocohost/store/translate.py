@@ -1,10 +1,10 @@
 """Driver errors become errors of nocohost here, and nowhere else."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from nocohost.api.errors import ConfigError, NocohostError, StoreConflictError, StoreError, StoreUnavailableError
@@ -13,7 +13,11 @@ CONFLICTS = frozenset({"40001", "40P01"})
 """PostgreSQL: serialization failure, deadlock."""
 UNAVAILABLE = ("08", "53", "57P", "55P03", "25006")
 """PostgreSQL: connection, resources (disk full, too many connections), shutdown, lock timeout, read-only standby."""
-REFUSED = {"28": "user or password is refused", "3D000": "the database does not exist", "42501": "a right is missing"}
+REFUSED: Mapping[str, str] = {
+    "28": "user or password is refused",
+    "3D000": "the database does not exist",
+    "42501": "a right is missing",
+}
 SQLITE_UNAVAILABLE = ("locked", "busy", "disk is full", "readonly database", "unable to open", "disk i/o error")
 REFUSED_TEXT = re.compile(
     r"password authentication failed|no password supplied|does not exist|no pg_hba", re.IGNORECASE
@@ -22,13 +26,14 @@ REFUSED_TEXT = re.compile(
 
 @contextmanager
 def translated(what: str = "") -> Iterator[None]:
-    """Raise the errors of SQLAlchemy and its drivers as ``StoreError``; ``what`` names the database."""
+    """Raise the errors of SQLAlchemy and its drivers as ``StoreError``; ``what`` names the database.
+
+    Every other error passes: a timeout inside the block is its author's, not the database's.
+    """
     try:
         yield
     except SQLAlchemyError as error:
         raise translate(error, what) from error
-    except (ConnectionError, TimeoutError) as error:
-        raise StoreUnavailableError(f"the database {what} does not answer: {error}") from error
 
 
 def translate(error: SQLAlchemyError, what: str = "") -> NocohostError:
@@ -38,7 +43,9 @@ def translate(error: SQLAlchemyError, what: str = "") -> NocohostError:
             "every database connection of this node is busy", hint="raise NOCOHOST_DATABASE__POOL_SIZE"
         )
     if not isinstance(error, DBAPIError):
-        return StoreError(str(error))
+        # The whole text of a StatementError holds the parameters.
+        cause = error.orig if isinstance(error, StatementError) else None
+        return StoreError(str(cause or (error.args or [type(error).__name__])[0]))
     original = error.orig
     text = str(original).strip().splitlines()[0] if str(original).strip() else type(original).__name__
     if isinstance(error, IntegrityError):
