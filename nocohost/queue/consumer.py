@@ -1,0 +1,223 @@
+"""The one loop of a node that claims jobs and starts their attempts."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Coroutine, Mapping
+from itertools import chain
+from typing import Any
+
+from nocohost.api.clock import Clock
+from nocohost.api.errors import StoreError
+from nocohost.api.log import Log
+from nocohost.api.service import Service
+from nocohost.node.identity import new_claim_id
+from nocohost.queue.attempt import Attempt, Attempts
+from nocohost.queue.outcome import Interruption
+from nocohost.queue.supervision import Supervision
+from nocohost.store.claims import ClaimedJob, any_due, claim_jobs, held_jobs, release_unknown, released_jobs
+from nocohost.store.database import SqlDatabase
+from nocohost.store.glance import glance
+
+HINT_SECONDS = 0.1
+"""A hint may run ahead of its commit: how long after a hint without a job the consumer looks once more."""
+GRACE_SECONDS = 1.0
+"""What handlers get, once cancelled, before a drain releases their jobs without them."""
+
+
+class Consumer:
+    """Claims for every key the node serves, as far as there are free slots; one per node, started once.
+
+    Nothing is claimed unless the node's row says ``serving`` and its lease holds. ``wake`` is the hint that there may
+    be work; without any the consumer looks every ``poll_seconds``.
+    """
+
+    def __init__(
+        self,
+        database: SqlDatabase,
+        node_id: str,
+        services: Mapping[str, Service],
+        attempts: Attempts,
+        *,
+        clock: Clock,
+        log: Log,
+        poll_seconds: float,
+    ) -> None:
+        self._database = database
+        self._node_id = node_id
+        self._services = dict(services)
+        self._attempts = attempts
+        self._clock = clock
+        self._log = log
+        self._poll_seconds = poll_seconds
+        self._tasks: dict[asyncio.Task[None], Attempt] = {}
+        self._woken = asyncio.Event()
+        self._turning = asyncio.Lock()
+        self._supervision = Supervision("consumer", log)
+        self._claims = True
+        self._closed = False
+        self._unsure = False
+        self._hinted = False
+        self._full: frozenset[str] = frozenset()
+        self._look_at = 0.0
+
+    @property
+    def busy(self) -> int:
+        """Return how many handlers run at this moment; any thread may ask."""
+        return self._attempts.running
+
+    def busy_with(self, key: str) -> int:
+        """Return how many slots of ``key`` are taken."""
+        return sum(attempt.job.key == key for attempt in self._tasks.values())
+
+    def wake(self, key: str | None = None) -> None:
+        """Look for work now, if ``key`` is served here; from the event loop's thread only."""
+        if key is None or key in self._services:
+            self._hinted = True
+            self._woken.set()
+
+    async def run(self) -> None:
+        """Claim and start attempts until ``drain`` is through; an outage of the database only makes it wait."""
+        while not self._closed:
+            pause = await self._supervision.turn(self._turn)
+            await self._wait(self._pause() if pause is None else pause, hints=pause is None)
+
+    def stop_claiming(self) -> None:
+        """Claim nothing from now on; what runs goes on."""
+        self._claims = False
+
+    def cancel_all(self, reason: str) -> None:
+        """Cancel every handler; ``reason`` is an ``Interruption``: ``drain`` and ``lease`` hand the jobs back."""
+        for attempt in self._tasks.values():
+            attempt.interrupt(Interruption(reason))
+
+    async def drain(self, seconds: float) -> int:
+        """Stop claiming, wait up to ``seconds`` for what runs, then release the rest uncharged; return how many.
+
+        ``run`` ends afterwards. A database that is away does not keep this waiting: the lease frees those jobs.
+        """
+        self.stop_claiming()
+        await self._within(seconds, self._all_done())
+        left = len(self._tasks)
+        if left:
+            self.cancel_all(Interruption.DRAIN)
+            await self._within(GRACE_SECONDS, self._all_done())
+        if self._tasks or self._unsure:
+            await self._within(GRACE_SECONDS, self._release())
+        self._closed = True
+        self._woken.set()
+        return left
+
+    async def _turn(self) -> None:
+        async with self._turning:
+            now = self._clock.monotonic()
+            if self._unsure or (self._tasks and now >= self._look_at):
+                await self._compare()
+                self._look_at = now + self._poll_seconds
+            if self._claims:
+                await self._claim()
+
+    async def _compare(self) -> None:
+        """Compare what runs here with what the database says, and mend the difference, whatever its cause."""
+        mine = {(one.job.id, one.job.claim_id): one for one in self._tasks.values()}
+        async with glance(self._database) as connection:
+            held = await held_jobs(connection, self._node_id)
+        for one in held:
+            attempt = mine.pop((one.id, one.claim_id), None)
+            if attempt is not None and one.cancel_requested:
+                attempt.interrupt(Interruption.CANCEL)
+        for attempt in mine.values():
+            attempt.interrupt(Interruption.FENCE)
+        here = {(one.job.id, one.job.claim_id) for one in self._tasks.values()}
+        unknown = [one for one in held if (one.id, one.claim_id) not in here]
+        if unknown:
+            async with self._database.begin() as connection:
+                count = await release_unknown(connection, self._node_id, unknown)
+            if count:
+                self._log.warning("claim.released", jobs=count, reason="the answer to a claim was lost")
+        self._unsure = False
+
+    async def _claim(self) -> None:
+        taken = Counter(attempt.job.key for attempt in self._tasks.values())
+        free = {key: service.concurrency - taken[key] for key, service in self._services.items()}
+        free = {key: count for key, count in free.items() if count > 0}
+        if not free or not await self._any_due(free):
+            self._full = frozenset(self._services) - free.keys()
+            return
+        self._unsure = True
+        async with self._database.autocommit() as connection:
+            rows = await claim_jobs(connection, self._node_id, new_claim_id(), free)
+        self._unsure = False
+        claimed = Counter(row.key for row in rows)
+        waiting = (key for key, count in free.items() if claimed[key] >= count)
+        self._full = frozenset(chain(waiting, self._services.keys() - free.keys()))
+        self._hinted = self._hinted and not rows
+        for row in rows:
+            self._start(row)
+
+    async def _any_due(self, free: Mapping[str, int]) -> bool:
+        if self._database.dialect == "postgresql":
+            return True  # the claim itself is as cheap as the question
+        async with self._database.connect() as connection:
+            return await any_due(connection, list(free))
+
+    def _start(self, row: ClaimedJob) -> None:
+        attempt = self._attempts.prepare(row, self._services[row.key])
+        if not self._claims:
+            attempt.interrupt(Interruption.DRAIN)
+        task = asyncio.create_task(self._attempts.run(attempt), name=f"attempt {row.key} {row.id}")
+        self._tasks[task] = attempt
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        attempt = self._tasks.pop(task)
+        if not task.cancelled() and task.exception() is not None:
+            # Nothing that a handler does gets here. The job is still ours by the database; have it compared.
+            self._log.error("attempt.failed", job=attempt.job.id, reason=repr(task.exception()))
+            self._unsure = True
+        if attempt.job.key in self._full:
+            self._woken.set()
+
+    async def _release(self) -> None:
+        """Hand back what is still held; the attempts that hold it are given up."""
+        for task in list(self._tasks):
+            task.cancel()
+        try:
+            async with self._database.begin() as connection:
+                result = await connection.execute(released_jobs(self._node_id))
+            self._log.warning("drain.released", jobs=result.rowcount)
+        except StoreError as error:
+            self._log.error("drain.failed", reason=str(error), hint="the jobs are freed when the lease ends")
+
+    async def _within(self, seconds: float, work: Coroutine[Any, Any, None]) -> None:
+        """Wait for ``work``, but no longer than ``seconds``."""
+        timer = asyncio.create_task(self._clock.sleep(seconds))
+        task = asyncio.create_task(work)
+        try:
+            await asyncio.wait({timer, task}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+            task.cancel()
+
+    async def _all_done(self) -> None:
+        async with self._turning:  # a claim on its way comes to its end first
+            pass
+        while self._tasks:
+            await asyncio.wait(list(self._tasks))
+
+    def _pause(self) -> float:
+        if self._hinted:
+            self._hinted = False
+            return min(HINT_SECONDS, self._poll_seconds)
+        return self._poll_seconds
+
+    async def _wait(self, seconds: float, *, hints: bool) -> None:
+        """Wait until the time is over, or somebody wakes the consumer; during an outage hints are not heard."""
+        sleeper = asyncio.create_task(self._clock.sleep(seconds))
+        waker = asyncio.create_task(self._woken.wait())
+        try:
+            awaited = {sleeper, waker} if hints or self._closed else {sleeper}
+            await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeper.cancel()
+            waker.cancel()
+        self._woken.clear()

@@ -1,0 +1,101 @@
+"""The sweep: on every node, for ever, it frees what lost nodes held; and the upkeep that removes what time has made old."""
+
+from collections.abc import Collection
+
+from nocohost.api.clock import Clock
+from nocohost.api.log import Log
+from nocohost.queue.metrics import QueueMetrics
+from nocohost.queue.supervision import Supervision
+from nocohost.store.database import SqlDatabase
+from nocohost.store.glance import glance
+from nocohost.store.nodes import mark_lost, remove_gone
+from nocohost.store.orphans import any_to_sweep, free_orphans, remove_expired_keys, remove_old_history
+
+BATCH = 500
+UPKEEP_SECONDS = 60.0
+GONE_NODE_SECONDS = 7 * 86400.0
+"""How long the row of a node outlives the node."""
+
+
+class Sweep:
+    """Frees orphans of the keys this node serves. It goes by what is there, not by what has happened.
+
+    A node never frees its own jobs, and a job that moves while the sweep looks is left alone.
+    """
+
+    def __init__(
+        self,
+        database: SqlDatabase,
+        node_id: str,
+        keys: Collection[str],
+        *,
+        clock: Clock,
+        log: Log,
+        metrics: QueueMetrics,
+        sweep_seconds: float,
+    ) -> None:
+        self._database = database
+        self._node_id = node_id
+        self._keys = sorted(keys)
+        self._clock = clock
+        self._log = log
+        self._metrics = metrics
+        self._sweep_seconds = sweep_seconds
+        self._supervision = Supervision("sweep", log)
+
+    async def run(self) -> None:
+        """Sweep every ``sweep_seconds`` until cancelled."""
+        while True:
+            pause = await self._supervision.turn(self.turn)
+            await self._clock.sleep(self._sweep_seconds if pause is None else pause)
+
+    async def turn(self) -> None:
+        """Sweep once: mark lost nodes, then free every orphan there is, page by page."""
+        async with glance(self._database) as connection:
+            if not await any_to_sweep(connection, self._node_id, self._keys):
+                return
+        async with self._database.begin() as connection:
+            lost = await mark_lost(connection)
+        for node in lost:
+            self._log.warning("node.lost", lost=node)
+        while True:
+            async with self._database.begin() as connection:
+                freed = await free_orphans(connection, self._node_id, self._keys, BATCH)
+            for orphan in freed.orphans:
+                self._metrics.freed(orphan.key)
+                self._log.warning("job.orphan_freed", job=orphan.id, key=orphan.key, lost=orphan.node_id)
+            if len(freed.orphans) < BATCH and freed.cancelled < BATCH:
+                return
+
+
+class Upkeep:
+    """Removes expired idempotency keys, history past its retention and rows of nodes long gone, in small batches."""
+
+    def __init__(self, database: SqlDatabase, *, clock: Clock, log: Log, history_seconds: float) -> None:
+        self._database = database
+        self._clock = clock
+        self._history_seconds = history_seconds
+        self._supervision = Supervision("upkeep", log)
+
+    async def run(self) -> None:
+        """Clear away every minute until cancelled."""
+        while True:
+            await self._clock.sleep(UPKEEP_SECONDS)
+            pause = await self._supervision.turn(self.turn)
+            if pause is not None:
+                await self._clock.sleep(pause)
+
+    async def turn(self) -> None:
+        """Remove all that is past its time; each batch is a transaction of its own, so that others get their turn."""
+        full = True
+        while full:
+            async with self._database.begin() as connection:
+                removed = await remove_expired_keys(connection, BATCH)
+                full = removed >= BATCH
+        full = True
+        while full:
+            async with self._database.begin() as connection:
+                removed = await remove_old_history(connection, older_than_seconds=self._history_seconds, limit=BATCH)
+                full = removed >= BATCH
+        async with self._database.begin() as connection:
+            await remove_gone(connection, older_than_seconds=GONE_NODE_SECONDS)

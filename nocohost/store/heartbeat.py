@@ -1,0 +1,56 @@
+"""The heartbeat's own connection: synchronous, kept open, used by one thread only."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy import Connection, Engine
+
+from nocohost.store.claims import released_jobs
+from nocohost.store.nodes import NodeRecord, beat
+from nocohost.store.translate import translated
+
+ResultT = TypeVar("ResultT")
+
+
+class HeartbeatConnection:
+    """A connection that belongs to the thread which uses it first. After an error it is opened anew."""
+
+    def __init__(self, open_engine: Callable[[], Engine]) -> None:
+        self._open_engine = open_engine
+        self._engine: Engine | None = None
+        self._connection: Connection | None = None
+
+    def beat(self, record: NodeRecord, *, lease_seconds: float, state: str) -> bool:
+        """Renew the node's lease; return False when its row had been deleted. Raises ``StoreError``."""
+        return self._transaction(lambda connection: beat(connection, record, lease_seconds=lease_seconds, state=state))
+
+    def release_jobs(self, node_id: str) -> int:
+        """Hand back, uncharged, all that the node still holds; return how many jobs. Raises ``StoreError``."""
+        return self._transaction(lambda connection: int(connection.execute(released_jobs(node_id)).rowcount))
+
+    def close(self) -> None:
+        """Close the connection; the next use opens another."""
+        engine, self._engine = self._engine, None
+        connection, self._connection = self._connection, None
+        with translated():
+            if connection is not None:
+                connection.close()
+            if engine is not None:
+                engine.dispose()
+
+    def _transaction(self, work: Callable[[Connection], ResultT]) -> ResultT:
+        with translated():
+            if self._connection is None:
+                self._engine = self._engine or self._open_engine()
+                self._connection = self._engine.connect()
+            is_whole = False
+            try:
+                with self._connection.begin():
+                    result = work(self._connection)
+                is_whole = True
+            finally:
+                if not is_whole:
+                    self._connection.invalidate()
+                    self._connection.close()
+                    self._connection = None
+            return result
