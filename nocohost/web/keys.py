@@ -9,3 +9,5 @@ APP = web.AppKey("APP", App)
 """``request.app[APP]`` is the ``App`` inside a route."""
 PRINCIPAL = web.RequestKey("PRINCIPAL", Principal)
 """``request[PRINCIPAL]`` is who sent the request; absent on public routes."""
+BODY_BYTES = web.AppKey("BODY_BYTES", int)
+"""The largest request body that ``request.read()`` takes."""

@@ -1,0 +1,61 @@
+"""The one aiohttp application of a node that serves requests: plugin routes, ``/api/v1`` and health."""
+
+from collections.abc import Sequence
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from nocohost.api.app import App
+from nocohost.api.routes import Route
+from nocohost.node.settings import HttpSettings
+from nocohost.web.access import Access
+from nocohost.web.gate import GATE, Gate
+from nocohost.web.health import Health, HealthProbes
+from nocohost.web.hosts import HostPolicy
+from nocohost.web.jobs_api import add_jobs_api
+from nocohost.web.keys import APP, BODY_BYTES
+from nocohost.web.metrics import RequestMetrics
+from nocohost.web.nodes_api import add_nodes_api
+from nocohost.web.routing import add_plugin_routes
+
+GET = ("GET", "HEAD")
+
+
+def build_application(
+    app: App,
+    routes: Sequence[tuple[str, Route]],
+    access: Access,
+    *,
+    settings: HttpSettings,
+    health: Health,
+    registry: CollectorRegistry,
+) -> web.Application:
+    """Return the application of a requests node; ``routes`` are (plugin, route) pairs.
+
+    Every route is refused to whoever lacks its permission; none can be added past this function. Raises
+    ``PluginContractError`` for routes that ``route_faults`` names.
+    """
+    application = new_application(app, settings.body_bytes)
+    hosts = HostPolicy(settings.host, settings.allowed_hosts)
+    gate = Gate(application, access, hosts, RequestMetrics(registry), log=app.log, access_log=settings.access_log)
+    application[GATE] = gate
+    add_health_routes(gate, health)
+    add_jobs_api(gate)
+    add_nodes_api(gate)
+    add_plugin_routes(gate, routes)
+    return application
+
+
+def new_application(app: App, body_bytes: int) -> web.Application:
+    """Return an application without routes."""
+    application = web.Application(client_max_size=body_bytes)
+    application[APP] = app
+    application[BODY_BYTES] = body_bytes
+    return application
+
+
+def add_health_routes(gate: Gate, health: Health) -> None:
+    """Add ``/livez``, ``/readyz`` and ``/healthz``, open to anybody and under any host name."""
+    probes = HealthProbes(health, gate.hosts)
+    for path, handler in (("/livez", probes.livez), ("/readyz", probes.readyz), ("/healthz", probes.readyz)):
+        gate.add(GET, path, handler, any_host=True)

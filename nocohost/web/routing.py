@@ -1,0 +1,43 @@
+"""The routes of plugins, added to the gate as they were checked by activation."""
+
+from collections.abc import Sequence
+
+from aiohttp import hdrs, web
+
+from nocohost.api.errors import PluginContractError
+from nocohost.api.routes import Route
+from nocohost.plugins.paths import claim_of
+from nocohost.web.gate import Gate, Handler
+from nocohost.web.problems import RequestRefusedError
+
+
+def add_plugin_routes(gate: Gate, routes: Sequence[tuple[str, Route]]) -> None:
+    """Add the routes of plugins, each with the permission it asks; ``GET`` answers ``HEAD`` too.
+
+    Activation has checked them; what it let through and aiohttp does not take raises ``PluginContractError``.
+    """
+    claimed = {claim_of(route) for _, route in routes}
+    for plugin, route in routes:
+        where = f"{plugin}: route {route.method} {route.path}"
+        if bool(route.permission) == route.public:
+            raise PluginContractError(f"{where} says not who may call it")
+        methods = [route.method]
+        if route.method == hdrs.METH_GET and (hdrs.METH_HEAD, claim_of(route)[1]) not in claimed:
+            methods.append(hdrs.METH_HEAD)
+        try:
+            gate.add(methods, route.path, _outside_api(route.handler, route.path), permission=route.permission)
+        except (ValueError, RuntimeError) as error:
+            raise PluginContractError(f"{where}: {error}") from error
+
+
+def _outside_api(handler: Handler, path: str) -> Handler:
+    """Keep a path that begins with a variable, as ``/{tail:.*}``, from answering under ``/api``."""
+    if not path.startswith("/{"):
+        return handler
+
+    async def outside_api(request: web.Request) -> web.StreamResponse:
+        if request.path == "/api" or request.path.startswith("/api/"):
+            raise RequestRefusedError(404, "There is nothing at this path.")
+        return await handler(request)
+
+    return outside_api
