@@ -88,7 +88,7 @@ class SqlDatabase:
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncConnection]:
         """Open a connection for reading; see ``nocohost.api.app.Database.connect``."""
-        with translated(self.shown):
+        with translated(self.shown, reading=True):
             async with self._reading.connect() as connection:
                 yield connection
 

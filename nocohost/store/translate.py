@@ -23,16 +23,21 @@ REFUSED_TEXT = re.compile(
     r"password authentication failed|no password supplied|does not exist|no pg_hba", re.IGNORECASE
 )
 
+READ_ONLY = re.compile(r"attempt to write a readonly database|in a read-only transaction")
+
 
 @contextmanager
-def translated(what: str = "") -> Iterator[None]:
+def translated(what: str = "", *, reading: bool = False) -> Iterator[None]:
     """Raise the errors of SQLAlchemy and its drivers as ``StoreError``; ``what`` names the database.
 
+    On a connection for ``reading`` a refused write is a mistake of its author, elsewhere a state of the database.
     Every other error passes: a timeout inside the block is its author's, not the database's.
     """
     try:
         yield
     except SQLAlchemyError as error:
+        if reading and isinstance(error, DBAPIError) and READ_ONLY.search(str(error.orig)):
+            raise StoreError("a write through database.connect()", hint="write through database.begin()") from error
         raise translate(error, what) from error
 
 
@@ -68,15 +73,14 @@ def _translate_postgresql(error: DBAPIError, state: str, text: str, what: str) -
         return StoreUnavailableError(f"the database {what} is away: {text}")
     if not state and type(error.orig).__name__ == "OperationalError":
         return StoreUnavailableError(f"the database {what} is away: {text}")
-    return StoreError(text)
+    # PostgreSQL quotes a value that it cannot read.
+    return StoreError(text.partition('"')[0] + "…" if state.startswith("22") else text)
 
 
 def _translate_sqlite(text: str, what: str) -> NocohostError:
     lowered = text.lower()
-    if "attempt to write a readonly database" in lowered and "query_only" not in lowered:
-        return StoreUnavailableError(
-            f"the database {what} cannot be written: {text}", hint="write through database.begin(); check file rights"
-        )
+    if "attempt to write a readonly database" in lowered:
+        return StoreUnavailableError(f"the database {what} cannot be written: {text}", hint="check who owns the file")
     if any(part in lowered for part in SQLITE_UNAVAILABLE):
         return StoreUnavailableError(f"the database {what} is away: {text}")
     if "malformed" in lowered or "not a database" in lowered:

@@ -58,10 +58,11 @@ async def test_autocommit_commits_each_statement_or_all(database: SqlDatabase, d
 
 async def test_a_write_through_connect_is_refused(database: SqlDatabase) -> None:
     for _ in range(2):  # the refusal leaves the connection as it was
-        with pytest.raises(StoreError):
+        with pytest.raises(StoreError, match=r"write through database\.connect\(\)") as raised:
             async with database.connect() as connection:
                 await adding("a")(connection)
                 await connection.commit()
+        assert not raised.value.retryable
     async with database.begin() as connection:
         await adding("b")(connection)
     assert await keys(database) == ["b"]

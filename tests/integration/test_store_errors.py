@@ -1,0 +1,238 @@
+"""Whatever a driver raises arrives as an error of nocohost that says whether trying again can help."""
+# ruff: noqa: PT012 - what an error does to its block is what is tested
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from nocohost.api.errors import ConfigError, StoreConflictError, StoreError, StoreUnavailableError
+from nocohost.api.log import Log
+from nocohost.node.clock import SystemClock
+from nocohost.store.database import SqlDatabase, open_database
+from nocohost.store.schema import limits
+from nocohost.testing.postgres import PostgresServer, find_binaries
+
+
+@pytest.fixture(scope="module")
+def own_server(postgresql_server: PostgresServer) -> Iterator[PostgresServer]:
+    """A server that a test may stop."""
+    binaries = find_binaries(os.environ)
+    assert binaries is not None
+    with PostgresServer(binaries) as server:
+        yield server
+
+
+@pytest.fixture
+def open_url(log: Log) -> Callable[[str], SqlDatabase]:
+    return lambda url: open_database(url, clock=SystemClock(), log=log)
+
+
+async def test_a_unique_conflict_is_one_and_shows_no_values(database: SqlDatabase) -> None:
+    with pytest.raises(StoreConflictError) as raised:
+        async with database.begin() as connection:
+            for _ in range(2):
+                await connection.execute(insert(limits).values(key="my secret"))
+    assert "my secret" not in str(raised.value)
+    assert not raised.value.retryable
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+async def test_two_transactions_that_wait_for_each_other_are_a_conflict(database: SqlDatabase) -> None:
+    async with database.begin() as connection:
+        await connection.execute(insert(limits), [{"key": "a"}, {"key": "b"}])
+
+    async def lock(connection: AsyncConnection, key: str) -> None:
+        await connection.execute(select(limits).where(limits.c.key == key).with_for_update())
+
+    with pytest.raises(StoreConflictError, match="deadlock"):
+        async with database.begin() as one, database.begin() as two:
+            for connection, key in ((one, "a"), (two, "b")):
+                await connection.execute(text("SET LOCAL deadlock_timeout = '20ms'"))
+                await lock(connection, key)
+            await asyncio.gather(lock(one, "b"), lock(two, "a"))
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+async def test_a_lock_that_does_not_come_free_is_unavailable(database: SqlDatabase) -> None:
+    with pytest.raises(StoreUnavailableError):
+        async with database.begin() as one, database.begin() as two:
+            await one.execute(text("LOCK TABLE nocohost_limits"))
+            await two.execute(text("SET LOCAL lock_timeout = '30ms'"))
+            await two.execute(select(limits))
+
+
+async def test_a_mistake_in_a_statement_is_an_error_without_its_parameters(database: SqlDatabase) -> None:
+    with pytest.raises(StoreError) as raised:
+        async with database.connect() as connection:
+            await connection.execute(text("SELECT nothing FROM nowhere WHERE a = :a"), {"a": "my secret"})
+    assert not raised.value.retryable
+    with pytest.raises(StoreError) as raised_by_value:
+        async with database.begin() as connection:
+            await connection.execute(insert(limits).values(key="my secret", refilled_at="my secret"))
+    assert "my secret" not in f"{raised.value} {raised_by_value.value}"
+
+
+async def test_nobody_listening_is_unavailable_after_the_wait(
+    own_server: PostgresServer, open_url: Callable[[str], SqlDatabase]
+) -> None:
+    own_server.stop()
+    database = open_url(own_server.url())
+    try:
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailableError, match=r"gave up after 0\.3 s") as raised:
+            await database.wait(0.3)
+        assert 0.25 < time.monotonic() - began < 3
+        assert own_server.password not in str(raised.value)
+    finally:
+        own_server.start()
+    await database.wait(10)
+    await database.close()
+
+
+async def test_a_host_that_is_not_known_is_unavailable(open_url: Callable[[str], SqlDatabase]) -> None:
+    database = open_url("postgresql://user:word@nobody.invalid/name")
+    with pytest.raises(StoreUnavailableError, match=r"postgresql://user:.*@nobody\.invalid") as raised:
+        await database.ping()
+    assert "word" not in str(raised.value).replace("password", "")
+    await database.close()
+
+
+@pytest.mark.parametrize("fault", ["password", "user", "database"])
+async def test_what_waiting_cannot_mend_is_said_at_once(
+    postgresql_server: PostgresServer, open_url: Callable[[str], SqlDatabase], fault: str
+) -> None:
+    url = {
+        "password": postgresql_server.url(password="wrong"),
+        "user": postgresql_server.url(user="nobody_knows"),
+        "database": postgresql_server.url("nobody_knows"),
+    }[fault]
+    database = open_url(url)
+    began = time.monotonic()
+    with pytest.raises(ConfigError) as raised:
+        await database.wait(30)
+    assert time.monotonic() - began < 5
+    assert "wrong" not in str(raised.value)
+    assert postgresql_server.password not in str(raised.value)
+    await database.close()
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+async def test_a_missing_right_is_a_fault_of_the_configuration(
+    postgresql_server: PostgresServer, database: SqlDatabase
+) -> None:
+    with pytest.raises(ConfigError, match="a right is missing"):
+        async with database.begin() as connection:
+            await connection.execute(text("CREATE ROLE weak"))
+            await connection.execute(text("SET LOCAL ROLE weak"))
+            await connection.execute(select(limits))
+
+
+async def test_a_restart_costs_one_failure(own_server: PostgresServer, open_url: Callable[[str], SqlDatabase]) -> None:
+    database = open_url(own_server.url())
+    async with database.begin() as one, database.begin() as two, database.begin() as three:
+        for connection in (one, two, three):
+            await connection.execute(text("SELECT 1"))
+    own_server.stop()
+    own_server.start()
+    with pytest.raises(StoreUnavailableError):
+        await database.ping()
+    for _ in range(4):
+        await database.ping()
+    await database.close()
+
+
+async def test_a_server_that_stops_within_a_transaction_is_unavailable(
+    own_server: PostgresServer, open_url: Callable[[str], SqlDatabase]
+) -> None:
+    database = open_url(own_server.url())
+    with pytest.raises(StoreUnavailableError):
+        async with database.begin() as connection:
+            await connection.execute(text("SELECT 1"))
+            own_server.stop()
+            await connection.execute(text("SELECT 1"))
+    own_server.start()
+    await database.wait(10)
+    await database.close()
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+async def test_a_busy_pool_is_unavailable(
+    migrated_url: Callable[[], str], log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nocohost.store.engine.BUSY_SECONDS", 0.1)
+    database = open_database(migrated_url(), clock=SystemClock(), log=log, pool_size=1)
+    with pytest.raises(StoreUnavailableError, match="busy"):
+        async with database.connect(), database.connect(), database.connect():
+            pytest.fail("two are open")
+    await database.close()
+
+
+async def test_a_damaged_file_is_said_to_be_one(tmp_path: Path, open_url: Callable[[str], SqlDatabase]) -> None:
+    file = tmp_path / "damaged.sqlite"
+    file.write_bytes(b"no database at all, and long enough to be taken for one" * 100)
+    database = open_url(f"sqlite:///{file}")
+    with pytest.raises(ConfigError, match=r"damaged\.sqlite"):
+        await database.wait(30)
+    await database.close()
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+async def test_a_file_that_was_cut_short_is_damaged(
+    migrated_url: Callable[[], str], open_url: Callable[[str], SqlDatabase]
+) -> None:
+    url = migrated_url()
+    file = Path(url.removeprefix("sqlite:///"))
+    with file.open("r+b") as opened:
+        opened.truncate(4096 * 2 + 100)
+    database = open_url(url)
+    with pytest.raises(ConfigError, match="damaged"):
+        async with database.begin() as connection:
+            await connection.execute(insert(limits).values(key="a"))
+    await database.close()
+
+
+async def test_a_file_that_cannot_be_opened_is_unavailable(
+    tmp_path: Path, open_url: Callable[[str], SqlDatabase]
+) -> None:
+    (tmp_path / "folder.sqlite").mkdir()
+    database = open_url(f"sqlite:///{tmp_path}/folder.sqlite")
+    with pytest.raises(StoreUnavailableError, match="unable to open"):
+        await database.ping()
+    await database.close()
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+async def test_a_full_disk_is_unavailable(database: SqlDatabase) -> None:
+    with pytest.raises(StoreUnavailableError, match="full"):
+        async with database.begin() as connection:
+            await connection.execute(text("PRAGMA max_page_count = 1"))
+            await connection.execute(insert(limits), [{"key": "x" * 1000 + str(number)} for number in range(1000)])
+
+
+@pytest.mark.parametrize(
+    "url", ["", "nonsense", "mysql://host/name", "sqlite://", "sqlite:///:memory:", "postgresql+nodriver"]
+)
+def test_a_url_that_cannot_be_is_refused(url: str, log: Log) -> None:
+    with pytest.raises(ConfigError):
+        open_database(url, clock=SystemClock(), log=log)
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:hush@h/n", "postgresql://u@h/n?password=hush"])
+def test_a_password_is_never_shown(url: str, log: Log) -> None:
+    assert "hush" not in open_database(url, clock=SystemClock(), log=log).shown
+
+
+async def test_options_in_the_url_are_stronger_than_our_defaults(
+    postgresql_server: PostgresServer, open_url: Callable[[str], SqlDatabase]
+) -> None:
+    for query, name in (("", "nocohost"), ("?application_name=mine", "mine")):
+        database = open_url(postgresql_server.url() + query)
+        async with database.connect() as connection:
+            assert await connection.scalar(text("SELECT current_setting('application_name')")) == name
+        await database.close()
