@@ -65,6 +65,11 @@ class Consumer:
         """Return how many handlers run at this moment; any thread may ask."""
         return self._attempts.running
 
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether no claim is on its way and no attempt is unfinished, outcome written included."""
+        return not self._tasks and not self._turning.locked()
+
     def busy_with(self, key: str) -> int:
         """Return how many slots of ``key`` are taken."""
         return sum(attempt.job.key == key for attempt in self._tasks.values())

@@ -1,4 +1,4 @@
-"""The sweep: on every node, for ever, it frees what lost nodes held; and the upkeep that removes what time has made old."""
+"""The sweep frees what lost nodes held, on every node and for ever; the upkeep removes what time has made old."""
 
 from collections.abc import Collection
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from nocohost.api.errors import NocohostError
 from nocohost.api.log import Log
 
 FENCED = 70
@@ -95,9 +96,10 @@ class Watch:
         if self._has_left:
             return
         if self._drain_by is not None and now >= self._drain_by + DRAIN_GRACE_SECONDS:
-            return self._end_drain()
-        self._look_at_loop(now)
-        self._look_at_lease(now)
+            self._end_drain()
+        else:
+            self._look_at_loop(now)
+            self._look_at_lease(now)
 
     def _look_at_loop(self, now: float) -> None:
         asked = self._asked_at
@@ -125,10 +127,16 @@ class Watch:
 
     def _end_drain(self) -> None:
         """Leave in the place of an event loop that no longer does; what it held is handed back first, if possible."""
-        releasing = threading.Thread(target=self._reins.release, name="release", daemon=True)
+        releasing = threading.Thread(target=self._release, name="release", daemon=True)
         releasing.start()
         releasing.join(DRAIN_GRACE_SECONDS)
         self._leave(0, "the drain is past its deadline")
+
+    def _release(self) -> None:
+        try:
+            self._reins.release()
+        except NocohostError as error:
+            self._log.error("drain.failed", reason=str(error), hint="the jobs are freed when the lease ends")
 
     def _leave(self, code: int, reason: str) -> None:
         self._has_left = True
@@ -137,4 +145,7 @@ class Watch:
 
     def _run(self) -> None:
         while not self._stopped.wait(self._lease / LOOKS_PER_LEASE):
-            self.look()
+            try:
+                self.look()
+            except RuntimeError:  # the event loop is closed: nothing is left to watch over
+                return

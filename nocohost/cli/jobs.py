@@ -1,0 +1,174 @@
+"""``nocohost jobs``: look at jobs, make one, and mend what went wrong."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nocohost.api.errors import PayloadError
+from nocohost.cli.output import json_option, printable, show_json, show_table
+from nocohost.cli.store import open_store
+from nocohost.host.command import open_command_app
+from nocohost.node.settings import load_settings
+from nocohost.store.jobs import JobPage, JobRow, cancel_job, drop_job, get_job, job_json, list_jobs, retry_job
+from nocohost.store.nodes import is_served
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+Operation = Callable[["AsyncConnection", str], Awaitable[JobRow]]
+STATES = ("pending", "running", "succeeded", "dead", "cancelled")
+
+
+def read_json(ctx: click.Context, param: click.Parameter, value: str) -> Any:
+    """Return the JSON value, or fail with where it ends to be one."""
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise click.BadParameter(f"not JSON: {error}") from None
+
+
+def read_instant(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
+    """Return an instant with its time zone, or fail with what one looks like."""
+    if value is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no instant; write 2030-01-31T12:00:00Z") from None
+    if instant.utcoffset() is None:
+        raise click.BadParameter(f"{value!r} has no time zone; write {value}Z for UTC")
+    return instant
+
+
+@click.group()
+def jobs() -> None:
+    """List, show, enqueue, retry, cancel and drop jobs."""
+
+
+@jobs.command("list")
+@click.option("--key", help="Only jobs of this service key.")
+@click.option("--state", type=click.Choice(STATES), help="Only jobs in this state.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="How many at most.")
+@click.option("--after", metavar="CURSOR", help="Go on after this cursor, which the page before has given.")
+@json_option
+def list_(key: str | None, state: str | None, limit: int, after: str | None, as_json: bool) -> None:
+    """List jobs, newest first, those that are over included."""
+    page = asyncio.run(_list(key, state, limit, after))
+    if as_json:
+        show_json([job_json(row) for row in page.items])
+    else:
+        columns = ("ID", "KEY", "STATE", "ATTEMPTS", "ENQUEUED", "RUN AT", "ERROR")
+        show_table(columns, [_cells(row) for row in page.items])
+    if page.next is not None:
+        click.echo(f"more: --after {page.next}", err=True)
+
+
+@jobs.command()
+@click.argument("job_id", metavar="ID")
+@json_option
+def show(job_id: str, as_json: bool) -> None:
+    """Show one job, whether it is over or not."""
+    _print(asyncio.run(_show(job_id)), as_json)
+
+
+@jobs.command()
+@click.argument("key")
+@click.option("--payload", metavar="JSON", default="{}", callback=read_json, help="The payload, a JSON object.")
+@click.option("--idempotency-key", metavar="TEXT", help="Make the job only once, however often this is run.")
+@click.option("--run-at", metavar="INSTANT", callback=read_instant, help="Not before, such as 2030-01-31T12:00:00Z.")
+@click.option("--priority", type=int, help="Lower runs first; default: the job type's.")
+@json_option
+def enqueue(
+    key: str,
+    payload: Any,
+    idempotency_key: str | None,
+    run_at: datetime | None,
+    priority: int | None,
+    as_json: bool,
+) -> None:
+    """Make one job under the service key KEY; its payload is checked as any node would."""
+    options = {"idempotency_key": idempotency_key, "run_at": run_at, "priority": priority}
+    row, warnings = asyncio.run(_enqueue(key, payload, options))
+    for warning in () if as_json else warnings:
+        click.echo(printable(f"warning: {warning['message']}"), err=True)
+    _print(row, as_json, warnings)
+
+
+@jobs.command()
+@click.argument("job_id", metavar="ID")
+@json_option
+def retry(job_id: str, as_json: bool) -> None:
+    """Run a dead letter or a cancelled job again, with all its attempts."""
+    _print(asyncio.run(_operate(retry_job, job_id)), as_json)
+
+
+@jobs.command()
+@click.argument("job_id", metavar="ID")
+@json_option
+def cancel(job_id: str, as_json: bool) -> None:
+    """Cancel a pending job at once; ask the node of a running one to."""
+    _print(asyncio.run(_operate(cancel_job, job_id)), as_json)
+
+
+@jobs.command()
+@click.argument("job_id", metavar="ID")
+@json_option
+def drop(job_id: str, as_json: bool) -> None:
+    """Remove a pending job or a dead letter for good; prints what it was."""
+    _print(asyncio.run(_operate(drop_job, job_id)), as_json)
+
+
+async def _list(key: str | None, state: str | None, limit: int, after: str | None) -> JobPage:
+    async with open_store(load_settings(os.environ).settings) as database, database.connect() as connection:
+        return await list_jobs(connection, key=key, state=state, limit=limit, after=after)
+
+
+async def _show(job_id: str) -> JobRow:
+    async with open_store(load_settings(os.environ).settings) as database, database.connect() as connection:
+        return await get_job(connection, job_id)
+
+
+async def _operate(operation: Operation, job_id: str) -> JobRow:
+    async with open_store(load_settings(os.environ).settings) as database, database.begin() as connection:
+        return await operation(connection, job_id)
+
+
+async def _enqueue(key: str, payload: Any, options: Mapping[str, Any]) -> tuple[JobRow, Sequence[Mapping[str, str]]]:
+    if not isinstance(payload, dict):
+        raise PayloadError(f"the payload of {key} is no JSON object", hint="""write --payload '{"order": 1}'""")
+    async with open_command_app(os.environ, sys.stderr) as app:
+        job = await app.queue.enqueue(key, payload, **options)
+        async with app.database.connect() as connection:
+            row = await get_job(connection, job.id)
+            served = await is_served(connection, key)
+    message = f"no live node serves {key}; the job waits until one does"
+    return row, [] if served else [{"code": "key.unserved", "message": message}]
+
+
+def _print(row: JobRow, as_json: bool, warnings: Sequence[Mapping[str, str]] = ()) -> None:
+    told = job_json(row, warnings)
+    if as_json:
+        show_json(told)
+        return
+    show_table(
+        ("FIELD", "VALUE"),
+        [(name, _shown(value)) for name, value in told.items() if name != "warnings" and value is not None],
+    )
+
+
+def _cells(row: JobRow) -> Sequence[object]:
+    told = job_json(row)
+    state = "orphan" if row.orphan else row.state.value
+    error = (row.last_error or "").splitlines()
+    shown_error = error[0][:60] if error else ""
+    return (row.id, row.key, state, row.attempts, told["enqueued_at"], told["run_at"], shown_error)
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
