@@ -80,8 +80,8 @@ class Hooks(Protocol):
 class App(Protocol):
     """The node as its plugins see it.
 
-    While hooks register, ``serving``, ``mode``, ``node``, ``settings``, ``hooks``, ``clock`` and ``log`` work; ``queue``
-    and ``database`` raise ``AppNotOpenError`` until ``node_lifespan``.
+    While hooks register, ``serving``, ``mode``, ``node``, ``settings``, ``hooks``, ``clock`` and ``log`` work;
+    ``queue`` and ``database`` raise ``AppNotOpenError`` until ``node_lifespan``.
     """
 
     @property

@@ -89,7 +89,7 @@ class DuplicateServiceError(PluginError):
 
 
 class AppNotOpenError(PluginError):
-    """This part of the app works from ``node_lifespan`` on, not while hooks register."""
+    """The part of the app that was asked for works from ``node_lifespan`` on, not while hooks register."""
 
     code = "plugin.app_not_open"
 
@@ -135,7 +135,7 @@ class JobConflictError(QueueError):
 
 
 class FenceLostError(QueueError):
-    """This attempt no longer holds its job; nothing was written."""
+    """The attempt no longer holds its job; nothing was written."""
 
     code = "queue.fence_lost"
 
@@ -167,7 +167,7 @@ class TransactionExpiredError(StoreError):
 
 
 class NestedWriteError(StoreError):
-    """This task already holds the write transaction it would wait for."""
+    """The task already holds the write transaction it would wait for."""
 
     code = "store.nested_write"
 

@@ -145,7 +145,7 @@ def inspect_here(settings: Settings, catalogue: Catalogue) -> dict[str, Any]:
         "entries": [_shown(state) for state in activation.entries],
         "rows": [row.as_json() for row in explain(activation)],
         "faults": declarations.setting_faults,
-        "notices": (*catalogue.notices, *declarations.notices),
+        "notices": declarations.notices,
     }
 
 

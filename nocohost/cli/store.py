@@ -39,8 +39,6 @@ async def reach_database(settings: Settings) -> AsyncIterator[SqlDatabase]:
 
     Raises ``StoreUnavailableError`` when it does not answer in time, ``ConfigError`` when waiting cannot help.
     """
-    if settings.database.url is None:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
     database = open_database(
         settings.database_url,
         clock=SystemClock(),

@@ -1,0 +1,147 @@
+"""``nocohost up MODE...``: a whole cluster on this machine, one real process per mode."""
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from collections.abc import Sequence
+
+import click
+
+from nocohost.api.mode import WorkerMode
+from nocohost.cli.store import open_store
+from nocohost.host.first_token import create_first_admin
+from nocohost.host.processes import NodeProcess, free_port
+from nocohost.node.fleet import lint
+from nocohost.node.mode import parse_mode
+from nocohost.node.settings import Settings, load_settings
+from nocohost.plugins.catalogue import Catalogue, read_catalogue
+
+COLOURS = ("cyan", "magenta", "yellow", "green", "blue", "bright_red")
+
+
+@click.command()
+@click.argument("modes", nargs=-1, required=True, metavar="MODE...")
+def up(modes: Sequence[str]) -> None:
+    """Start a cluster on this machine: one process per MODE, joined logs, one Ctrl-C.
+
+    Quote the modes, the shell reads some of them otherwise: nocohost up '!' 'shop:invoice'
+    """
+    sys.exit(asyncio.run(run_cluster(modes)))
+
+
+async def run_cluster(modes: Sequence[str]) -> int:
+    """Start one node per mode, show their logs until a signal or until all have ended; return the exit code."""
+    settings = load_settings(os.environ).settings
+    catalogue = read_catalogue()
+    parsed = [
+        parse_mode(mode, declared=catalogue.declared_keys, external=settings.external_keys).mode for mode in modes
+    ]
+    for finding in lint(list(modes), declared=catalogue.declared_keys, external=settings.external_keys).findings:
+        if finding.level != "info":
+            click.echo(f"{finding.level:9} {finding.message}")
+    token = await first_token(settings)
+    cluster = plan_nodes(parsed, settings)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop_cluster, cluster, stopping)
+    try:
+        for node in cluster:
+            await node.start()
+        watchers = [asyncio.create_task(watch(node, stopping)) for node in cluster]
+        if all(await asyncio.gather(*(node.ready() for node in cluster))):
+            show_banner(cluster, parsed, token, catalogue)
+        codes = await asyncio.gather(*watchers)
+    finally:
+        for node in cluster:
+            node.signal(signal.SIGKILL)
+    return 0 if not any(codes) else 1
+
+
+async def first_token(settings: Settings) -> str:
+    """Upgrade the database once for all nodes; make an admin token when there is none, and return its text."""
+    async with open_store(settings) as database:
+        return "" if settings.admin_token else await create_first_admin(database) or ""
+
+
+def plan_nodes(modes: Sequence[WorkerMode], settings: Settings) -> list[NodeProcess]:
+    """Give each mode a name and free ports; the first node that serves requests takes the port that is set."""
+    width = max(len(name) for name in names_of(modes))
+    colours = dict(zip(names_of(modes), COLOURS * len(modes), strict=False))
+    fixed = [settings.http.port] if is_free(settings.http.host, settings.http.port) else []
+
+    def show(node: NodeProcess, line: str) -> None:
+        click.echo(f"{click.style(node.name.ljust(width), fg=colours[node.name])} {line}")
+
+    environment = dict(os.environ) | {"NOCOHOST_DATABASE__UPGRADE": "false", "PYTHONUNBUFFERED": "1"}
+    environment.setdefault("NOCOHOST_LOG__FORMAT", "console")
+    return [
+        NodeProcess(
+            name=name,
+            mode=mode.canonical,
+            http_port=fixed.pop() if mode.serves_requests and fixed else free_port(),
+            admin_port=free_port(),
+            environment=environment,
+            on_line=show,
+        )
+        for name, mode in zip(names_of(modes), modes, strict=True)
+    ]
+
+
+def names_of(modes: Sequence[WorkerMode]) -> list[str]:
+    """Name the nodes by what they serve: ``requests-1``, ``shop-invoice-2``."""
+    return [f"{name_of(mode)}-{number}" for number, mode in enumerate(modes, start=1)]
+
+
+def name_of(mode: WorkerMode) -> str:
+    """Return one word for what a node of this mode serves."""
+    if mode.serves_requests:
+        return "all" if mode.serves_all else "requests"
+    return "services" if mode.serves_all else re.sub(r"[^a-z0-9]+", "-", mode.canonical)[:24].strip("-")
+
+
+def is_free(host: str, port: int) -> bool:
+    """Tell whether nobody listens on ``port`` now."""
+    try:
+        return free_port(host, port) == port
+    except OSError:
+        return False
+
+
+async def watch(node: NodeProcess, stopping: asyncio.Event) -> int:
+    """Wait for the end of one node, and say so when nobody asked for it."""
+    code = await node.wait()
+    if not stopping.is_set():
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        click.echo(f"{node.name} {how}; the other nodes go on")
+    return code
+
+
+def stop_cluster(cluster: Sequence[NodeProcess], stopping: asyncio.Event) -> None:
+    """Ask every node to drain; asked again, they leave at once."""
+    if not stopping.is_set():
+        click.echo("stopping: running jobs are finished or handed back; again to leave at once")
+    stopping.set()
+    for node in cluster:
+        node.signal(signal.SIGTERM)
+
+
+def show_banner(cluster: Sequence[NodeProcess], modes: Sequence[WorkerMode], token: str, catalogue: Catalogue) -> None:
+    """Print where everything is, and a ready curl line."""
+    url = ""
+    for node, mode in zip(cluster, modes, strict=True):
+        served = sorted(key for key in catalogue.declared_keys if mode.covers(key))
+        words = ["requests"] * mode.serves_requests + served
+        click.echo(f"node      {node.name}  WORKER_MODE='{mode.canonical}'  serves {', '.join(words) or 'nothing'}")
+        if mode.serves_requests:
+            url = url or node.url
+            click.echo(f"requests  {node.url}")
+        click.echo(f"health    {node.admin_url}/readyz")
+    if token:
+        click.echo(f"token     {token}  (admin; shown once)")
+    if url:
+        shown = token or "$TOKEN"
+        click.echo(f"try       curl -H 'Authorization: Bearer {shown}' {url}/api/v1/jobs")
+    click.echo("ready     Ctrl-C stops all nodes")

@@ -1,0 +1,107 @@
+"""The app that plugins see: narrow doors to what the host has built, closed until the node opens them."""
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from nocohost.api.app import Database, Hooks, Node, Queue
+from nocohost.api.clock import Clock
+from nocohost.api.errors import AppNotOpenError, UnknownKeyError
+from nocohost.api.keys import nearest
+from nocohost.api.log import Log
+from nocohost.api.mode import WorkerMode
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+ModelT = TypeVar("ModelT", bound="BaseModel")
+
+
+class DeclaredSettings(Protocol):
+    """Where the settings that plugins declared are found by their model."""
+
+    def settings(self, model: type[ModelT]) -> ModelT:
+        """Return the frozen instance of ``model``."""
+
+
+class NodeApp:
+    """The ``App`` of one node; see ``nocohost.api.app.App`` for what each part promises."""
+
+    def __init__(
+        self,
+        *,
+        mode: WorkerMode,
+        node: Node,
+        clock: Clock,
+        log: Log,
+        declared: DeclaredSettings,
+        keys: Collection[str],
+        external_keys: Collection[str] = (),
+    ) -> None:
+        self.mode = mode
+        self.node = node
+        self.clock = clock
+        self.log = log
+        self._declared = declared
+        self._keys = frozenset(keys)
+        self._external = frozenset(external_keys) - self._keys
+        self._served = frozenset(key for key in self._keys if mode.covers(key))
+        self._hooks: Hooks | None = None
+        self._queue: Queue | None = None
+        self._database: Database | None = None
+
+    def serving(self, key: str | None = None) -> bool:
+        """Tell whether this node serves ``key``, or requests when no key is given."""
+        if key is None:
+            return self.mode.serves_requests
+        if key in self._served:
+            return True
+        if key in self._keys or key in self._external:
+            return False
+        suggestion = nearest(key, self._keys | self._external)
+        raise UnknownKeyError(
+            f"no installed plugin declares the service key {key!r}",
+            hint=f"did you mean {suggestion!r}?" if suggestion else "see: nocohost plugins list",
+        )
+
+    def settings(self, model: type[ModelT]) -> ModelT:
+        """Return the frozen settings that a plugin declared as ``model``."""
+        return self._declared.settings(model)
+
+    @property
+    def hooks(self) -> Hooks:
+        """Return the hooks that plugins publish."""
+        return _opened(self._hooks, "hooks")
+
+    @property
+    def queue(self) -> Queue:
+        """Return the door to the durable queue."""
+        return _opened(self._queue, "queue")
+
+    @property
+    def database(self) -> Database:
+        """Return the database."""
+        return _opened(self._database, "database")
+
+    def offer(self, hooks: Hooks) -> None:
+        """Offer the published hooks, which plugins may call while they register."""
+        self._hooks = hooks
+
+    def settle(self, served: Collection[str]) -> None:
+        """Take over the keys that are really served here."""
+        self._served = frozenset(served)
+
+    def open(self, database: Database, queue: Queue) -> None:
+        """Open the doors to the database and the queue; from here on the app is whole."""
+        self._database = database
+        self._queue = queue
+
+
+OpenT = TypeVar("OpenT")
+
+
+def _opened(part: OpenT | None, name: str) -> OpenT:
+    if part is None:
+        raise AppNotOpenError(
+            f"app.{name} is not open while hooks register", hint="use it in node_lifespan, a handler or a route"
+        )
+    return part

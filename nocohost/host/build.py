@@ -1,0 +1,87 @@
+"""Put a node together from its settings: who it is, what is installed, which database. Connects to nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nocohost.api.clock import Clock
+from nocohost.api.errors import SettingError
+from nocohost.api.log import Log
+from nocohost.api.mode import WorkerMode
+from nocohost.host.app import NodeApp
+from nocohost.node.identity import new_identity
+from nocohost.node.mode import ParsedMode, parse_mode
+from nocohost.node.settings import Settings
+from nocohost.plugins.catalogue import Catalogue
+from nocohost.plugins.declarations import Declarations, load_declarations
+from nocohost.queue.enqueue import JobQueue
+from nocohost.store.database import SqlDatabase, open_database
+from nocohost.store.revisions import MigrationSet, core_migrations, migration_sets
+
+
+@dataclass(frozen=True)
+class NodeParts:
+    """Everything a node is made of before anything is opened."""
+
+    settings: Settings
+    mode: WorkerMode
+    catalogue: Catalogue
+    declarations: Declarations
+    app: NodeApp
+    database: SqlDatabase
+    clock: Clock
+    log: Log
+
+    def migrations(self) -> Sequence[MigrationSet]:
+        """Return the core's migration set and those of the installed plugins, in the order they are applied."""
+        sets, failures = migration_sets(self.catalogue.in_group("nocohost.migrations"))
+        for plugin, error in failures.items():
+            self.log.error("migrations.unreadable", plugin=plugin, reason=str(error))
+        return [core_migrations(), *sets]
+
+    def make_queue(self) -> JobQueue:
+        """Return the door to the queue on this node's database."""
+        return JobQueue(
+            self.database,
+            self.declarations.job_type,
+            keys=self.catalogue.declared_keys,
+            external_keys=self.settings.external_keys,
+            payload_bytes=self.settings.queue.payload_bytes,
+        )
+
+
+def read_mode(settings: Settings, catalogue: Catalogue) -> ParsedMode:
+    """Read the worker mode against the installed keys; raises ``WorkerModeError``."""
+    return parse_mode(
+        settings.worker_mode,
+        declared=catalogue.declared_keys,
+        external=settings.external_keys,
+        required=settings.require_mode,
+    )
+
+
+def build_node(settings: Settings, catalogue: Catalogue, mode: WorkerMode, *, clock: Clock, log: Log) -> NodeParts:
+    """Read the declarations and put the parts together; raises ``SettingError`` for what the operator must mend."""
+    declarations = load_declarations(
+        catalogue, import_seconds=settings.import_seconds, plugin_settings=settings.plugins, log=log
+    )
+    if declarations.setting_faults:
+        raise SettingError("settings of plugins are wrong", faults=declarations.setting_faults)
+    identity = new_identity(settings.node_name)
+    log = log.bind(node=identity.name)
+    app = NodeApp(
+        mode=mode,
+        node=identity,
+        clock=clock,
+        log=log,
+        declared=declarations,
+        keys=catalogue.declared_keys,
+        external_keys=settings.external_keys,
+    )
+    database = open_database(
+        settings.database_url,
+        clock=clock,
+        synchronous=settings.database.synchronous,
+        pool_size=settings.database.pool_size,
+        log=log,
+    )
+    return NodeParts(settings, mode, catalogue, declarations, app, database, clock, log)

@@ -1,0 +1,52 @@
+"""How a node writes its log: one line per event, for people on a terminal and as JSON elsewhere."""
+
+import logging
+from typing import Any, TextIO, cast
+
+import structlog
+from structlog.typing import Processor
+
+from nocohost.api.log import Log
+
+
+def make_log(stream: TextIO, *, level: str = "info", form: str = "auto") -> Log:
+    """Return a log that writes to ``stream``; ``form`` is ``json``, ``console`` or ``auto`` (console on a terminal)."""
+    logger = structlog.wrap_logger(
+        structlog.WriteLogger(stream),
+        processors=[structlog.contextvars.merge_contextvars, *_stamps(), *_rendering(stream, form)],
+        wrapper_class=structlog.make_filtering_bound_logger(level.upper()),
+        cache_logger_on_first_use=True,
+    )
+    return cast("Log", logger.bind())
+
+
+def route_standard_logging(stream: TextIO, *, level: str = "info", form: str = "auto") -> None:
+    """Send what libraries and plugins write with ``logging`` to ``stream``, in the same form. Once per process."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*_stamps(), _name_of_record],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering(stream, form)],
+        )
+    )
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(level.upper())
+
+
+def _stamps() -> list[Processor]:
+    return [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)]
+
+
+def _rendering(stream: TextIO, form: str) -> list[Processor]:
+    terminal = stream.isatty()
+    if form == "json" or (form == "auto" and not terminal):
+        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    return [structlog.dev.ConsoleRenderer(colors=terminal, pad_event_to=28)]
+
+
+def _name_of_record(logger: Any, method: str, event: Any) -> Any:
+    record = event.get("_record")
+    if record is not None:
+        event["logger"] = record.name
+    return event

@@ -1,0 +1,205 @@
+"""The background half of a node: its row and heartbeat, the watch over it, the consumer, the sweep."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import partial
+
+from prometheus_client import CollectorRegistry
+
+from nocohost.api.errors import StoreError
+from nocohost.api.version import VERSION
+from nocohost.host.build import NodeParts
+from nocohost.host.status import NodeState, NodeStatus
+from nocohost.plugins.activation import Activation
+from nocohost.queue.attempt import Attempts
+from nocohost.queue.beat import Beat
+from nocohost.queue.consumer import Consumer
+from nocohost.queue.metrics import QueueMetrics
+from nocohost.queue.outcome import Interruption
+from nocohost.queue.sweep import Sweep, Upkeep
+from nocohost.queue.watch import Reins, Watch
+from nocohost.store.claims import any_due
+from nocohost.store.heartbeat import HeartbeatConnection
+from nocohost.store.nodes import NodeRecord, beat, leave_cluster, register_node, set_node_state
+
+
+class Work:
+    """Registers the node, keeps its lease, and runs its services; started once, drained once, stopped once."""
+
+    def __init__(
+        self,
+        parts: NodeParts,
+        status: NodeStatus,
+        activation: Activation,
+        registry: CollectorRegistry,
+        leave: Callable[[int], None],
+    ) -> None:
+        self._parts = parts
+        self._status = status
+        self._services = activation.services
+        self._leave = leave
+        self._node_id = parts.app.node.id
+        self._timing = parts.settings.queue.timing
+        self._metrics = QueueMetrics(registry)
+        self._consumer = self._make_consumer()
+        self._record: NodeRecord | None = None
+        self._beat: Beat | None = None
+        self._watch: Watch | None = None
+        self._loops: list[asyncio.Task[None]] = []
+        for key, service in self._services.items():
+            self._metrics.watch_slots(key, service.concurrency, partial(self._consumer.busy_with, key))
+
+    async def start(self, address: str) -> None:
+        """Join the cluster and start every loop; nothing is claimed before ``announce`` says that the node serves."""
+        self._record = self._describe(address)
+        lease = self._timing.lease_seconds
+        async with self._parts.database.begin() as connection:
+            await register_node(connection, self._record, lease_seconds=lease)
+        self._watch = Watch(lease, self._reins(), log=self._parts.log)
+        self._beat = Beat(
+            self._parts.database.open_sync,
+            self._record,
+            self._timing,
+            renewed=self._watch.renewed,
+            log=self._parts.log,
+        )
+        self._status.silence = self._watch.silence
+        self._status.lapse = self._watch.lapse
+        self._beat.start()
+        self._watch.start()
+        self._loops = [asyncio.create_task(loop, name=name) for name, loop in self._make_loops().items()]
+
+    async def announce(self, state: NodeState) -> None:
+        """Tell the cluster where the node stands; a database that is away hears of it from a later beat."""
+        if self._beat is None:
+            return
+        self._beat.state = state.value
+        try:
+            async with self._parts.database.begin() as connection:
+                await set_node_state(connection, self._node_id, state.value)
+        except StoreError as error:
+            self._parts.log.warning("node.unannounced", state=state.value, reason=str(error))
+        self._consumer.wake()
+
+    def wake(self, key: str | None = None) -> None:
+        """Look for work now, if ``key`` is served here."""
+        self._consumer.wake(key)
+
+    def enqueued(self, key: str) -> None:
+        """Count a job that this node has enqueued, and look for it."""
+        self._metrics.enqueued(key)
+        self._consumer.wake(key)
+
+    async def has_work(self) -> bool:
+        """Tell whether a job runs here, or is due under a key that this node serves."""
+        if not self._consumer.is_idle:
+            return True
+        if not self._services:
+            return False
+        async with self._parts.database.connect() as connection:
+            return await any_due(connection, list(self._services))
+
+    async def renew(self, seconds: float) -> None:
+        """Keep the lease for ``seconds`` longer than usual: for a test that is about to let them pass."""
+        assert self._record is not None
+        assert self._beat is not None
+        record, state, lease = self._record, self._beat.state, self._timing.lease_seconds + seconds
+        async with self._parts.database.begin() as connection:
+            await connection.run_sync(lambda sync: beat(sync, record, lease_seconds=lease, state=state))
+
+    async def begin_drain(self, seconds: float) -> None:
+        """Claim nothing from now on; from a thread, see to it that the drain ends in time."""
+        self._consumer.stop_claiming()
+        if self._watch is not None:
+            self._watch.drain_within(seconds)
+        await self.announce(NodeState.DRAINING)
+
+    async def drain(self, seconds: float) -> None:
+        """Wait up to ``seconds`` for the jobs that run, and hand the rest back."""
+        left = await self._consumer.drain(seconds)
+        if left:
+            self._parts.log.warning("node.drained", released=left, seconds=round(seconds, 1))
+
+    async def stop(self) -> None:
+        """Leave the cluster and end every loop."""
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        if self._beat is not None:
+            await asyncio.to_thread(self._beat.stop)
+            await self._leave_cluster()
+        if self._watch is not None:
+            self._watch.stop()
+
+    async def _leave_cluster(self) -> None:
+        try:
+            async with self._parts.database.begin() as connection:
+                await leave_cluster(connection, self._node_id)
+        except StoreError as error:
+            self._parts.log.warning("node.unannounced", state=NodeState.STOPPED.value, reason=str(error))
+
+    def _make_consumer(self) -> Consumer:
+        parts = self._parts
+        attempts = Attempts(
+            parts.database,
+            parts.declarations.job_type,
+            parts.app,
+            node_id=self._node_id,
+            clock=parts.clock,
+            log=parts.log,
+            metrics=self._metrics,
+        )
+        return Consumer(
+            parts.database,
+            self._node_id,
+            self._services,
+            attempts,
+            clock=parts.clock,
+            log=parts.log,
+            poll_seconds=parts.settings.queue.poll_seconds,
+        )
+
+    def _make_loops(self) -> dict[str, Coroutine[None, None, None]]:
+        parts = self._parts
+        sweep = Sweep(
+            parts.database,
+            self._node_id,
+            self._services.keys(),
+            clock=parts.clock,
+            log=parts.log,
+            metrics=self._metrics,
+            sweep_seconds=self._timing.sweep_seconds,
+        )
+        history_seconds = parts.settings.queue.history_seconds
+        upkeep = Upkeep(parts.database, clock=parts.clock, log=parts.log, history_seconds=history_seconds)
+        loops = {"sweep": sweep.run(), "upkeep": upkeep.run()}
+        return loops | {"consumer": self._consumer.run()} if self._services else loops
+
+    def _reins(self) -> Reins:
+        def release() -> None:
+            connection = HeartbeatConnection(self._parts.database.open_sync)
+            try:
+                connection.release_jobs(self._node_id)
+            finally:
+                connection.close()
+
+        return Reins(
+            call_soon=asyncio.get_running_loop().call_soon_threadsafe,
+            cancel=lambda: self._consumer.cancel_all(Interruption.LEASE),
+            busy=lambda: self._consumer.busy,
+            release=release,
+            leave=self._leave,
+        )
+
+    def _describe(self, address: str) -> NodeRecord:
+        parts = self._parts
+        return NodeRecord(
+            id=self._node_id,
+            name=parts.app.node.name,
+            mode=parts.mode.canonical,
+            requests=parts.mode.serves_requests,
+            services=sorted(self._services),
+            version=VERSION,
+            plugins={entry.distribution: entry.version for entry in parts.catalogue.entries},
+            address=address,
+        )

@@ -1,0 +1,208 @@
+"""A node as a process: how it starts, what it says, how it ends."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+NODE = [sys.executable, "-m", "nocohost"]
+SECONDS = 30
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Return ``start(mode, **settings)``: a node process on a database of the test; killed at the end."""
+    started = []
+
+    def start_node(mode, *arguments, **settings):
+        environ = {
+            **os.environ,
+            "WORKER_MODE": mode,
+            "NOCOHOST_DATA_DIR": str(tmp_path / "data"),
+            "NOCOHOST_LOG__FORMAT": "json",
+            "NOCOHOST_ADMIN__PORT": "0",
+            "NOCOHOST_HTTP__PORT": "0",
+            "PYTHONUNBUFFERED": "1",
+            **settings,
+        }
+        process = subprocess.Popen(
+            [*NODE, "run", *arguments], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        started.append(process)
+        return process
+
+    yield start_node
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def event(process, name):
+    """Read the log until the event ``name``, and return it."""
+    for line in process.stdout:
+        entry = json.loads(line)
+        if entry["event"] == name:
+            return entry
+    raise AssertionError(f"the node ended without {name}: {process.stderr.read()}")
+
+
+def get(url):
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def test_a_node_without_a_mode_serves_everything_and_drains_on_term(start):
+    process = start("")
+    serving = event(process, "node.serving")
+    assert serving["serves"] == ["requests", "shop:invoice"]
+    assert get(f"http://{serving['admin']}/readyz") == (200, {"status": "ok"})
+    assert get(f"{serving['requests']}/readyz")[0] == 200
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(SECONDS) == 0
+    assert event(process, "node.stopped")
+
+
+def test_a_background_node_opens_the_admin_port_alone(start):
+    process = start("shop:invoice", "--port", str(free := free_port()))
+    serving = event(process, "node.serving")
+    assert serving["serves"] == ["shop:invoice"]
+    assert serving["requests"] is None
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", free), timeout=5)
+    assert get(f"http://{serving['admin']}/livez")[0] == 200
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_a_misspelt_key_exits_2_and_names_the_nearest(start):
+    process = start("shop:invoise")
+    out, err = process.communicate(timeout=SECONDS)
+    assert process.returncode == 2
+    assert "shop:invoice" in err
+    assert "Traceback" not in out + err
+
+
+def test_a_child_without_a_work_order_opens_nothing_and_leaves_on_term(start, tmp_path):
+    process = start("-")
+    event(process, "child.waiting")
+    assert not (tmp_path / "data").exists()
+    sockets = [os.readlink(f"/proc/{process.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{process.pid}/fd")]
+    listening = subprocess.run(["cat", f"/proc/{process.pid}/net/tcp"], capture_output=True, text=True).stdout
+    inodes = {line.split()[9] for line in listening.splitlines()[1:]}
+    assert not {f"socket:[{inode}]" for inode in inodes} & set(sockets)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(SECONDS) == 0
+
+
+def test_a_taken_port_exits_69_and_names_the_holder(start):
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        process = start("!", "--port", str(holder.getsockname()[1]))
+        failed = event(process, "node.failed")
+    assert process.wait(SECONDS) == 69
+    assert failed["code"] == "http.address_in_use"
+    assert f"pid {os.getpid()}" in failed["reason"]
+
+
+def test_a_database_that_does_not_answer_exits_69(start):
+    url = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
+    process = start("*", NOCOHOST_DATABASE__URL=url, NOCOHOST_DATABASE__WAIT_SECONDS="1")
+    out, err = process.communicate(timeout=SECONDS)
+    assert process.returncode == 69
+    assert "Traceback" not in out + err
+
+
+def test_a_public_address_without_an_admin_token_is_refused(start):
+    process = start("!", "--host", "0.0.0.0")
+    _, err = process.communicate(timeout=SECONDS)
+    assert process.returncode == 2
+    assert "nocohost token create" in err
+
+
+def test_while_the_database_is_away_the_node_lives_but_is_not_ready(start):
+    admin = free_port()
+    process = start(
+        "*",
+        "--admin-port",
+        str(admin),
+        NOCOHOST_DATABASE__URL=f"postgresql://nobody@127.0.0.1:{free_port()}/nothing",
+    )
+    event(process, "database.away")
+    assert get(f"http://127.0.0.1:{admin}/livez")[0] == 200
+    status, report = get(f"http://127.0.0.1:{admin}/readyz?verbose=1")
+    assert status == 503
+    assert "waiting for postgresql://" in json.dumps(report)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(SECONDS) == 0
+
+
+def test_a_second_signal_leaves_at_once(start, slow_plugin):
+    process = start("slow:work", PYTHONPATH=slow_plugin)
+    event(process, "node.serving")
+    enqueue("slow:work", process, slow_plugin)
+    event(process, "slow.started")
+    process.send_signal(signal.SIGTERM)
+    event(process, "node.stopping")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(SECONDS) == 143
+
+
+def test_a_job_that_does_not_end_is_handed_back_at_the_deadline(start, slow_plugin, tmp_path):
+    process = start("slow:work", PYTHONPATH=slow_plugin, NOCOHOST_DRAIN_SECONDS="1")
+    event(process, "node.serving")
+    job = enqueue("slow:work", process, slow_plugin)
+    event(process, "slow.started")
+    asked = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(SECONDS) == 0
+    assert time.monotonic() - asked < 10
+    row = verb(tmp_path, slow_plugin, "jobs", "show", job, "--json")
+    assert (row["state"], row["attempts"]) == ("pending", 0)
+
+
+@pytest.fixture(scope="session")
+def slow_plugin(install_wheels):
+    from plugins.wheels import Wheel
+
+    source = """
+import asyncio
+from nocohost import Service, hookimpl
+
+async def work(job, app):
+    app.log.info("slow.started", job=job.id)
+    await asyncio.sleep(3600)
+
+@hookimpl
+def register_services(app):
+    return [Service("slow:work", work)]
+"""
+    wheel = Wheel("acme-slow", {"acme_slow.py": source}, {"services": {"slow:work": "acme_slow"}})
+    return str(install_wheels([wheel]))
+
+
+def enqueue(key, process, path):
+    data = open(f"/proc/{process.pid}/environ").read().split("\0")
+    folder = next(item.partition("=")[2] for item in data if item.startswith("NOCOHOST_DATA_DIR="))
+    return verb(os.path.dirname(folder), path, "jobs", "enqueue", key, "--payload", "{}", "--json")["id"]
+
+
+def verb(folder, path, *arguments):
+    environ = {**os.environ, "NOCOHOST_DATA_DIR": f"{folder}/data", "PYTHONPATH": str(path)}
+    done = subprocess.run([*NODE, *arguments], env=environ, capture_output=True, text=True, timeout=SECONDS)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)

@@ -1,0 +1,47 @@
+"""What every node must know of the shop: its jobs, its settings, and the hook it publishes."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from pydantic import BaseModel, Field
+
+from nocohost import JobType, hookimpl, hookspec
+
+
+class InvoiceOrder(BaseModel):
+    """The payload of a ``shop:invoice`` job."""
+
+    order: int = Field(ge=1, description="number of the order")
+
+
+class ShopSettings(BaseModel):
+    """Read from ``NOCOHOST_PLUGINS__SHOP__*``."""
+
+    tax_percent: Decimal = Field(default=Decimal(19), ge=0, le=100)
+    currency: str = Field(default="EUR", pattern="[A-Z]{3}")
+
+
+class ShopHooks:
+    """Hooks that other plugins may implement as an extension of ``shop:invoice``."""
+
+    @hookspec
+    def invoice_surcharge(self, customer: str, net: Decimal) -> Decimal:  # type: ignore[empty-body]
+        """Return what to add to the net total of an invoice for ``customer``."""
+
+
+@hookimpl
+def register_jobs() -> list[JobType]:
+    """Declare ``shop:invoice``, so that every node can check its payload."""
+    return [JobType("shop:invoice", payload=InvoiceOrder, description="makes the invoice of one order")]
+
+
+@hookimpl
+def register_settings() -> type[BaseModel]:
+    """Declare the settings of the shop."""
+    return ShopSettings
+
+
+@hookimpl
+def register_hookspecs() -> Sequence[type]:
+    """Publish the shop's own hook."""
+    return [ShopHooks]
