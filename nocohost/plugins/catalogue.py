@@ -31,7 +31,7 @@ class Catalogue:
     path: tuple[str, ...] | None = None
     """Where distributions were looked for; None for ``sys.path``."""
     notices: tuple[str, ...] = ()
-    """Metadata that could not be read and was left out."""
+    """Metadata that could not be read and was left out, and groups that do not exist."""
 
     @cached_property
     def declared_keys(self) -> frozenset[str]:

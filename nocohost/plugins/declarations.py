@@ -42,7 +42,7 @@ class Declarations:
     setting_faults: tuple[str, ...]
     """What is wrong with the settings of plugins, one line each; the node must not start with any (exit 2)."""
     notices: tuple[str, ...]
-    """What is probably a mistake: settings nobody declares, a job type for a key that resembles an installed one."""
+    """What is probably a mistake: metadata nobody can read, settings nobody declares, a key that looks misspelt."""
     loader: Loader = field(repr=False)
     """Imports entry points, and remembers those that never ended."""
     _drafts: tuple[Draft, ...] = field(repr=False)
@@ -100,7 +100,7 @@ def load_declarations(
     live = tuple(draft for draft in drafts if draft.error is None)
     failed = {draft.entry: Verdict.of(draft.error) for draft in drafts if draft.error is not None}
     settings, faults, notices = _read_all_settings(live, plugin_settings, [entry.name for entry in failed])
-    notices += _misspelt_keys(live, catalogue)
+    notices = (*catalogue.notices, *notices, *_misspelt_keys(live, catalogue))
     for notice in notices:
         log.warning("declarations.notice", notice=notice)
     verdicts = spread({**catalogue.verdicts, **failed}, catalogue.entries)

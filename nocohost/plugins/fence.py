@@ -86,7 +86,8 @@ def _as_plugin_error(error: BaseException, doing: str) -> PluginError:
     else:
         # Not str(error): that is the guest's own code too, and may raise.
         detail = " ".join(traceback.format_exception_only(type(error), error)[0].split())
-    return PluginLoadError(f"{doing}: {detail[:REASON_LENGTH]}")
+    readable = "".join(letter if letter.isprintable() else "?" for letter in detail[:REASON_LENGTH])
+    return PluginLoadError(f"{doing}: {readable}")
 
 
 def _of_guest(trace: TracebackType | None) -> TracebackType | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import Distribution, distributions
 
+from nocohost.api.keys import nearest
 from nocohost.plugins.entry import GROUPS, CatalogueEntry
 
 REFERENCE = re.compile(r"(?P<module>[\w.]+)\s*(?::\s*(?P<attribute>[\w.]+)\s*)?(?:\[(?P<extras>[^\]]*)\]\s*)?")
@@ -21,7 +22,7 @@ class Findings:
     requires: Mapping[str, tuple[str, ...]]
     """What each distribution with entry points requires, extras included, as its metadata writes it."""
     notices: tuple[str, ...]
-    """Metadata that could not be read and was left out."""
+    """Metadata that could not be read and was left out, and groups that do not exist."""
 
 
 def read_metadata(path: Sequence[str] | None = None) -> Findings:
@@ -40,6 +41,7 @@ def read_metadata(path: Sequence[str] | None = None) -> Findings:
         try:
             found = list(_entries_of(first, name))
             requires[name] = tuple(first.requires or ())
+            notices |= dict.fromkeys(_misspelt_groups(first, name))
         except (OSError, TypeError, ValueError) as error:
             notices[f"{name}: its metadata cannot be read and was left out: {error}"] = None
         else:
@@ -65,7 +67,7 @@ def _distributions_with_plugins(path: list[str], notices: dict[str, None]) -> di
     for distribution in distributions(path=path):
         where = distribution.locate_file("")
         try:
-            if "nocohost." not in (distribution.read_text("entry_points.txt") or ""):
+            if "[nocohost" not in (distribution.read_text("entry_points.txt") or ""):
                 continue
             # A broken removal leaves folders without METADATA behind; there is no name, and nothing to import.
             known = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO")
@@ -78,6 +80,15 @@ def _distributions_with_plugins(path: list[str], notices: dict[str, None]) -> di
         else:
             notices[f"{where}: a distribution without a name was left out"] = None
     return names
+
+
+def _misspelt_groups(distribution: Distribution, name: str) -> Iterator[str]:
+    """Yield a notice for each group that nobody reads: its entry points would be installed and never seen."""
+    for group in sorted({point.group for point in distribution.entry_points}):
+        if (group == "nocohost" or group.startswith("nocohost.")) and group not in GROUPS:
+            suggestion = nearest(group.removeprefix("nocohost."), [one.removeprefix("nocohost.") for one in GROUPS])
+            hint = f"; did it mean nocohost.{suggestion}?" if suggestion else ""
+            yield f"{name}: there is no entry-point group {group}{hint}"
 
 
 def _entries_of(distribution: Distribution, name: str) -> Iterator[CatalogueEntry]:

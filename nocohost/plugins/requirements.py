@@ -3,7 +3,7 @@
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from importlib.metadata import PackageNotFoundError, distributions
+from importlib.metadata import distributions
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def is_installed(requirement: "Requirement", path: Sequence[str] | None = None) 
     found = next(iter(distributions(name=requirement.name, path=where)), None)
     try:
         return found is not None and requirement.specifier.contains(found.version, prereleases=True)
-    except (PackageNotFoundError, ValueError, KeyError):
+    except (KeyError, TypeError, ValueError):
         return False
 
 

@@ -18,7 +18,7 @@ def hooks_in_source(entry: CatalogueEntry) -> tuple[str, ...]:
         spec = _spec_of(entry.module)
         source = spec.loader.get_source(spec.name) if spec and spec.loader else None  # type: ignore[attr-defined]
         tree = ast.parse(source or "")
-    except (AttributeError, ImportError, OSError, SyntaxError, ValueError):
+    except (AttributeError, ImportError, OSError, RecursionError, SyntaxError, ValueError):
         return ()
     return tuple(_marked(tree))
 

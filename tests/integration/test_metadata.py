@@ -83,3 +83,13 @@ def test_metadata_that_cannot_be_read_is_left_out_with_a_notice(
 
 def test_a_folder_that_is_not_there_is_no_matter(tmp_path: Path) -> None:
     assert read_catalogue([str(tmp_path / "nowhere")]).entries == ()
+
+
+def test_a_group_that_does_not_exist_is_a_notice_with_the_nearest(tmp_path: Path) -> None:
+    wheel = Wheel("lost", {}, {"service": {"a:a": "lost.a"}, "odd": {"x": "lost.x"}, "requests": {"lost": "lost.r"}})
+    catalogue = read_catalogue([str(unpacked(tmp_path, wheel))])
+    assert [one.name for one in catalogue.entries] == ["lost"]
+    assert catalogue.notices == (
+        "lost: there is no entry-point group nocohost.odd",
+        "lost: there is no entry-point group nocohost.service; did it mean nocohost.services?",
+    )

@@ -1,3 +1,5 @@
+"""What a node activates, in which order, and how it parts with what fails; with plugins made of functions."""
+
 import contextlib
 from collections.abc import Iterator
 from typing import Any

@@ -1,3 +1,5 @@
+"""The catalogue as a value: order, declared keys, duplicates, names."""
+
 import pytest
 
 from nocohost.api.errors import DuplicateServiceError, PluginDisabledError

@@ -1,3 +1,5 @@
+"""Which hook implementations, published hooks and handlers fit, and which are refused."""
+
 import contextlib
 import functools
 from types import ModuleType

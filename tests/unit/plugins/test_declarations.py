@@ -1,3 +1,5 @@
+"""What plugins declare, and what becomes of those that contradict each other."""
+
 from typing import Any
 
 import pytest

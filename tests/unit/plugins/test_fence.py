@@ -1,3 +1,5 @@
+"""Whatever a guest's call does, an error of the host's or a value comes out."""
+
 import threading
 
 import pytest
@@ -44,6 +46,12 @@ def test_the_reason_is_one_line_and_the_trace_has_the_rest() -> None:
     assert "a note" in trace_of(caught.value)
     assert "in call" in trace_of(caught.value)
     assert "plugins/fence.py" not in trace_of(caught.value)
+
+
+def test_a_reason_cannot_move_the_cursor() -> None:
+    with pytest.raises(PluginLoadError) as caught:
+        call_guest(raising(ValueError("\x1b[2J\x07gone")), seconds=5, doing="working")
+    assert caught.value.message == "working: ValueError: ?[2J?gone"
 
 
 def test_an_error_of_the_hosts_own_keeps_its_words() -> None:

@@ -1,3 +1,5 @@
+"""Published hooks: who is called, in which order, and what a failing one costs."""
+
 from types import SimpleNamespace
 from typing import Any
 

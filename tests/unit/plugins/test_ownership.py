@@ -1,3 +1,5 @@
+"""Which plugin an entry point belongs to."""
+
 from nocohost.plugins.entry import CatalogueEntry
 from nocohost.plugins.ownership import declarations_of, plugin_of
 

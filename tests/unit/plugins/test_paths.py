@@ -1,3 +1,5 @@
+"""Which two paths are one to the router, and which are none."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,3 +1,5 @@
+"""Settings of plugins: from strings to frozen values, all faults at once."""
+
 from decimal import Decimal
 
 import pytest

@@ -1,3 +1,5 @@
+"""Which optional libraries are missing, and which extra would bring them."""
+
 import pytest
 
 from nocohost.plugins.requirements import extra_of_module, extras, missing_for_extra
