@@ -73,10 +73,11 @@ def specifications_of(
     """
     manager = PluginManager("nocohost")
     found = []
-    for name, function in vars(specs).items():
+    for name in dict.fromkeys((*vars(specs), *dir(specs))):  # as written, then what is inherited
         options = manager.parse_hookspec_opts(specs, name)
         if options is None:
             continue
+        function = getattr(specs, name)
         where = f"the hook {specs.__name__}.{name}"
         if options.get("firstresult") or options.get("historic"):
             raise PluginContractError(f"{where} asks for firstresult or historic, which nocohost does not offer")
@@ -110,8 +111,8 @@ def check_implementations(
     implements a hook that no installed plugin publishes; an optional implementation of such a hook is left out.
     """
     _check_unmarked(plugin, implementations, group, known)
-    standing = []
-    unpublished = []
+    standing: list[Implementation] = []
+    unpublished: list[str] = []
     for implementation in implementations:
         specification = known.get(implementation.hook)
         if specification is None:
@@ -125,6 +126,8 @@ def check_implementations(
             )
         else:
             check_signature(implementation, specification)
+            if any(other.hook == implementation.hook for other in standing):
+                raise PluginContractError(f"{implementation.hook} is implemented twice")
             standing.append(implementation)
     if unpublished:
         raise PluginDisabledError(f"no installed plugin publishes the hook {', '.join(unpublished)}")

@@ -83,6 +83,17 @@ def test_a_specname_implements_the_hook_it_names() -> None:
     assert check(REQUESTS, health=health) == ["register_checks"]
 
 
+def test_one_hook_is_implemented_once() -> None:
+    @hookimpl(specname="register_checks")
+    def health(app): ...
+
+    @hookimpl
+    def register_checks(app): ...
+
+    with pytest.raises(PluginContractError, match="register_checks is implemented twice"):
+        check(REQUESTS, health=health, register_checks=register_checks)
+
+
 def test_a_class_or_an_instance_may_hold_the_hooks() -> None:
     class Surface:
         @staticmethod
@@ -176,6 +187,11 @@ def test_published_hooks_are_read_from_a_class() -> None:
 
         def no_hook(self): ...
 
+    class More(Hooks):
+        @hookspec
+        def part(self): ...
+
+    assert [found.hook for found in specifications_of(More, publisher="acme")] == ["part", "count", "greet"]
     greet, count = specifications_of(Hooks, publisher="acme")
     assert greet == Specification("greet", ("name", "language"), HOOK_GROUPS, "acme")
     assert count.arguments == ("start",)
