@@ -101,3 +101,14 @@ def test_an_entry_says_who_it_is() -> None:
     assert one.key == "shop:invoice"
     assert str(one) == "nocohost.extensions shop:invoice/vat (acme 1.0)"
     assert entry("requests", "shop").key == ""
+
+
+def test_whoever_follows_a_misfit_says_whom() -> None:
+    entries = [entry("declarations", "shop", "one"), entry("declarations", "shop", "two")]
+    service, extension = entry("services", "a:a", "one"), entry("extensions", "a:a/x", "three")
+    verdicts = catalogue_of([*entries, service, extension]).verdicts
+    assert verdicts[service].error.code == "plugin.error"
+    assert verdicts[service].reason.startswith(
+        "its declarations nocohost.declarations shop (one 1.0) are quarantined: "
+    )
+    assert verdicts[extension].reason.startswith("its service nocohost.services a:a (one 1.0) is quarantined: ")
