@@ -30,6 +30,9 @@ DEEDS = {
     "os.remove": "removes a file",
 }
 
+LIBRARY_VARIABLES = ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG", "PYDANTIC_DISABLE_PLUGINS")
+"""Read by click for its own words when a command is defined, and by pydantic when the first model is."""
+
 
 def main(folder: str, names: list[str]) -> None:
     """Probe each module in a child of its own."""
@@ -95,7 +98,8 @@ def watch(folder: str, offences: list[str]) -> None:
 
     class Watched(type(os.environ)):  # type: ignore[misc]
         def __getitem__(self, key: str) -> str:
-            note("reads the environment")
+            if key not in LIBRARY_VARIABLES:
+                note("reads the environment")
             return super().__getitem__(key)  # type: ignore[no-any-return]
 
         def __iter__(self) -> Iterator[str]:

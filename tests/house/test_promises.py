@@ -29,23 +29,29 @@ def page(name: str) -> str:
     return (REFERENCE / name).read_text(encoding="utf-8")
 
 
+def demand(text: str, pattern: str, complaint: str) -> None:
+    if re.search(pattern, text) is None:
+        pytest.fail(complaint, pytrace=False)
+
+
 @pytest.mark.parametrize("hook", HOOKS)
 def test_a_hook_is_documented_and_tested(hook):
-    assert re.search(rf"`{hook}\b", page("hooks.md")), f"docs/reference/hooks.md does not tell of {hook}"
-    assert re.search(rf"\b{hook}\b", TESTS), f"no test mentions {hook}"
+    demand(page("hooks.md"), rf"`{hook}\b", f"docs/reference/hooks.md does not tell of {hook}")
+    demand(TESTS, rf"\b{hook}\b", f"no test mentions {hook}")
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_a_setting_is_documented_and_tested(setting):
     names = f"{re.escape(setting)}|{promises.variable_of(setting)}"
-    assert re.search(rf"`({names})\b", page("settings.md")), f"docs/reference/settings.md does not tell of {setting}"
-    assert re.search(rf"\b({names})\b", TESTS), f"no test mentions {setting} or {promises.variable_of(setting)}"
+    demand(page("settings.md"), rf"`({names})\b", f"docs/reference/settings.md does not tell of {setting}")
+    demand(TESTS, rf"\b({names})\b", f"no test mentions {setting} or {promises.variable_of(setting)}")
 
 
 @pytest.mark.parametrize("code", CODES)
 def test_an_error_code_is_documented_and_tested(code):
-    assert f"| `{code}` |" in page("errors.md"), f"docs/reference/errors.md does not tell of {code}"
-    assert re.search(rf"\b({'|'.join([re.escape(code), *classes_of(code)])})\b", TESTS), f"no test mentions {code}"
+    demand(page("errors.md"), re.escape(f"| `{code}` |"), f"docs/reference/errors.md does not tell of {code}")
+    names = "|".join([re.escape(code), *classes_of(code)])
+    demand(TESTS, rf"\b({names})\b", f"no test mentions {code}")
 
 
 def classes_of(code: str) -> list[str]:
@@ -67,7 +73,7 @@ def test_a_verb_is_documented_with_all_its_options_and_tested(verb):
     missing = [option for option in promises.options(VERBS[verb]) if f"`{option}" not in section]
     assert not missing, f"docs/reference/cli.md leaves out of nocohost {verb}: {missing}"
     spoken = r"""['"]?,? ['"]?""".join(verb.split())
-    assert re.search(rf"""['" ]{spoken}\b""", TESTS), f"no test calls: nocohost {verb}"
+    demand(TESTS, rf"""['" ]{spoken}\b""", f"no test calls: nocohost {verb}")
 
 
 def test_every_documented_verb_and_option_is_there():
