@@ -38,7 +38,10 @@ def tell(cluster: "subprocess.Popen[str]", *, keep: bool) -> None:
     """Post one order to a running cluster, show its invoice, and stop the cluster."""
     try:
         url, token = wait_for_banner(cluster)
-        order = call("POST", f"{url}/shop/orders", token, {"customer": "Ada", "net": "100.00"})
+        new = {"customer": "Ada", "net": "100.00"}
+        say(f"POST {url}/shop/orders {json.dumps(new)}")
+        order = call("POST", f"{url}/shop/orders", token, new)
+        say(f"  {json.dumps(order)}")
         invoice = wait_for_invoice(f"{url}/shop/orders/{order['order']}/invoice", token)
         say(f"order {order['order']} became invoice {invoice['invoice']}: {invoice['total']} {invoice['currency']},")
         say(f"taken by the node with WORKER_MODE='!', made by the process {invoice['node']!r}")
@@ -107,26 +110,28 @@ def wait_for_banner(cluster: "subprocess.Popen[str]") -> tuple[str, str]:
 
 def wait_for_invoice(url: str, token: str) -> "dict[str, str]":
     """Ask for the invoice until it is there."""
+    say(f"GET {url}, until it is there")
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
-            return call("GET", url, token)
+            invoice = call("GET", url, token)
         except urllib.error.HTTPError as error:
             if error.code != 404:
                 raise
-        time.sleep(0.2)
+            time.sleep(0.1)
+        else:
+            say(f"  {json.dumps(invoice)}")
+            return invoice
     sys.exit("no invoice within a minute; what the nodes said is above")
 
 
 def call(method: str, url: str, token: str, body: object = None) -> "dict[str, str]":
     """Send one request with the token, and return the JSON answer."""
-    say(f"{method} {url}" + (f" {json.dumps(body)}" if body else ""))
     data = None if body is None else json.dumps(body).encode()
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     request = urllib.request.Request(url, data=data, method=method, headers=headers)
     with urllib.request.urlopen(request, timeout=30) as answer:
         result: dict[str, str] = json.load(answer)
-    say(f"  {json.dumps(result)}")
     return result
 
 

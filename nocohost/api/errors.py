@@ -88,6 +88,12 @@ class DuplicateServiceError(PluginError):
     code = "plugin.duplicate_service"
 
 
+class RequiredServiceError(PluginError):
+    """A service that its plugin calls required cannot run on a node whose mode asks for it (exit 70)."""
+
+    code = "plugin.required"
+
+
 class AppNotOpenError(PluginError):
     """The part of the app that was asked for works from ``node_lifespan`` on, not while hooks register."""
 

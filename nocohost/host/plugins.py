@@ -4,19 +4,13 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
-from nocohost.api.errors import NocohostError, PluginError, PluginLoadError
+from nocohost.api.errors import NocohostError, PluginError, PluginLoadError, RequiredServiceError
 from nocohost.host.build import NodeParts
 from nocohost.plugins.activation import Activation, activate
 from nocohost.plugins.entry import CatalogueEntry
 
 ENTER_SECONDS = 30.0
 LEAVE_SECONDS = 5.0
-
-
-class RequiredServiceError(PluginError):
-    """A service that its plugin calls required cannot run on this node, whose mode asks for it (exit 70)."""
-
-    code = "plugin.required"
 
 
 async def activate_plugins(parts: NodeParts, unfit: Mapping[str, NocohostError]) -> Activation:

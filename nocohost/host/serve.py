@@ -5,9 +5,9 @@ import os
 import sys
 from contextlib import suppress
 
+from nocohost.api.errors import RequiredServiceError
 from nocohost.api.log import Log
 from nocohost.host.build import build_node, read_mode
-from nocohost.host.plugins import RequiredServiceError
 from nocohost.host.running import RunningNode
 from nocohost.host.signals import stop_signals
 from nocohost.node.clock import SystemClock

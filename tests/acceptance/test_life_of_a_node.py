@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -196,7 +197,7 @@ def register_services(app):
 
 
 def enqueue(key, process, path):
-    data = open(f"/proc/{process.pid}/environ").read().split("\0")
+    data = Path(f"/proc/{process.pid}/environ").read_text().split("\0")
     folder = next(item.partition("=")[2] for item in data if item.startswith("NOCOHOST_DATA_DIR="))
     return verb(os.path.dirname(folder), path, "jobs", "enqueue", key, "--payload", "{}", "--json")["id"]
 

@@ -19,8 +19,9 @@ FLOORS: Mapping[str, int] = {
 }
 """The floor of each room; ``[tool.importlinter]`` says the same, and a test holds the two against each other."""
 
-LOADERS = frozenset({"nocohost/__init__.py", "nocohost/cli/main.py"})
-"""The two places that resolve an internal name when it is first used."""
+LOADERS = frozenset({"nocohost/__init__.py", "nocohost/cli/main.py", "nocohost/testing/plugin.py"})
+"""The places that resolve an internal name when it is first used: the façade, the verbs, and the pytest plugin,
+which every pytest run of an environment loads, whether its tests use nocohost or not."""
 
 OWNERS: Mapping[str, tuple[str, ...]] = {
     "sqlalchemy": ("nocohost.store",),
@@ -54,7 +55,7 @@ def floors(modules: Sequence[Module]) -> Iterator[str]:
 
 
 def nested_imports(modules: Sequence[Module]) -> Iterator[str]:
-    """Internal imports stand at the top of a file; only the two loaders resolve a name later."""
+    """Internal imports stand at the top of a file; only the loaders resolve a name later."""
     for module in modules:
         if module.where in LOADERS:
             continue
