@@ -47,18 +47,18 @@ class Draft:
 
 def read_drafts(catalogue: Catalogue, loader: Loader) -> tuple[Draft, ...]:
     """Load every declarations entry that metadata does not rule out; ``error`` says which of them do not stand."""
+    core = core_specifications()
     drafts = tuple(
-        _read(Draft(entry, entry.name), loader)
+        _read(Draft(entry, entry.name), core, loader)
         for entry in catalogue.in_group(DECLARATIONS)
         if entry not in catalogue.verdicts
     )
-    while _reject(drafts, catalogue, loader):
+    while _reject(drafts, core, catalogue, loader):
         pass
     return drafts
 
 
-def _read(draft: Draft, loader: Loader) -> Draft:
-    core = core_specifications()
+def _read(draft: Draft, core: Mapping[str, Specification], loader: Loader) -> Draft:
     try:
         loaded = loader.examine(draft.entry)
         draft.module, draft.implementations = loaded.value, loaded.implementations
@@ -91,10 +91,12 @@ def _check(
     )
 
 
-def _reject(drafts: Sequence[Draft], catalogue: Catalogue, loader: Loader) -> bool:
+def _reject(
+    drafts: Sequence[Draft], core: Mapping[str, Specification], catalogue: Catalogue, loader: Loader
+) -> bool:
     """Mark those that do not stand beside the others; tell whether there were any."""
     live = [draft for draft in drafts if draft.error is None]
-    known = core_specifications() | {hook.hook: hook for draft in live for hook in draft.hooks}
+    known = dict(core) | {hook.hook: hook for draft in live for hook in draft.hooks}
     errors: dict[str, PluginError] = {}
     for plugin, error in (*_shared_keys(live, catalogue), *_shared_hooks(live), *_shared_models(live)):
         errors.setdefault(plugin, error)
