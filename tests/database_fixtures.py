@@ -1,7 +1,10 @@
 """Databases for tests: every test that asks for one runs on SQLite and on PostgreSQL."""
 
+import asyncio
+import gc
 import os
 import shutil
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -98,6 +101,19 @@ def database_url(make_url: Callable[[bool], str]) -> Callable[[], str]:
 def migrated_url(make_url: Callable[[bool], str]) -> Callable[[], str]:
     """Make a fresh database with nocohost's tables and return its URL."""
     return lambda: make_url(True)
+
+
+@pytest.fixture
+async def breaking_off(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    """For tests that break off connecting: both drivers notice, before the loop ends and the database is dropped."""
+    if "dialect" in request.fixturenames:
+        request.getfixturevalue("make_url")
+    yield
+    gc.collect()  # what was broken off lives in the frames of its traceback
+    for _ in range(200):
+        if not any("_connection_worker_thread" in thread.name for thread in threading.enumerate()):
+            break
+        await asyncio.sleep(0.01)
 
 
 @pytest.fixture

@@ -152,6 +152,7 @@ class PostgresServer:
             "port": self.port,
             "unix_socket_directories": self.directory,
             "max_connections": 200,
+            "authentication_timeout": "5s",  # a client that went away while it connected holds up DROP DATABASE
             "shared_buffers": "32MB",
             "jit": "off",
             "timezone": "UTC",

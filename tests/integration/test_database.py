@@ -100,6 +100,7 @@ async def test_an_autocommit_within_begin_raises_on_sqlite_too(database: SqlData
                     pytest.fail("must not get here")
 
 
+@pytest.mark.usefixtures("breaking_off")
 @pytest.mark.parametrize("opening", ["begin", "connect", "autocommit"])
 async def test_a_cancellation_at_any_moment_leaves_nothing_behind(database: SqlDatabase, opening: str) -> None:
     async def use(attempt: int) -> None:
@@ -140,6 +141,7 @@ async def keys_of(connection: AsyncConnection) -> list[str]:
     return list(await connection.scalars(select(limits.c.key)))
 
 
+@pytest.mark.usefixtures("breaking_off")
 async def test_a_cancelled_wait_for_the_turn_does_not_keep_it(database: SqlDatabase) -> None:
     inside, leave = asyncio.Event(), asyncio.Event()
 

@@ -29,7 +29,7 @@ def own_server(postgresql_server: PostgresServer) -> Iterator[PostgresServer]:
 
 
 @pytest.fixture
-def open_url(log: Log) -> Callable[[str], SqlDatabase]:
+def open_url(breaking_off: None, log: Log) -> Callable[[str], SqlDatabase]:
     return lambda url: open_database(url, clock=SystemClock(), log=log)
 
 
