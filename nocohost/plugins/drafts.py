@@ -60,23 +60,26 @@ def read_drafts(catalogue: Catalogue, loader: Loader) -> tuple[Draft, ...]:
 
 def _read(draft: Draft, core: Mapping[str, Specification], loader: Loader) -> Draft:
     try:
-        loaded = loader.examine(draft.entry)
-        draft.module, draft.implementations = loaded.value, loaded.implementations
-        own = [found for found in loaded.implementations if found.hook in core]
-        _check(draft, own, core, loader)
-        require_hooks(loaded.implementations)
-        calls = {found.hook: found.function for found in own}
-        if call := calls.get("register_settings"):
-            draft.model = _call(draft, call, returns.settings_model, loader)
-        if call := calls.get("register_hookspecs"):
-            draft.classes, draft.hooks = _call(
-                draft, call, lambda value: returns.published(value, draft.plugin), loader
-            )
-        if call := calls.get("register_jobs"):
-            draft.job_types = _call(draft, call, returns.job_types, loader)
+        # One thread for all steps: a hundred plugins would start a thousand, and every node waits for them.
+        loader.call(lambda: _take_steps(draft, core, loader), draft.entry, doing=f"loading of {draft.entry.reference}")
     except PluginError as error:
         draft.error = error
     return draft
+
+
+def _take_steps(draft: Draft, core: Mapping[str, Specification], loader: Loader) -> None:
+    loaded = loader.examine(draft.entry)
+    draft.module, draft.implementations = loaded.value, loaded.implementations
+    own = [found for found in loaded.implementations if found.hook in core]
+    draft.standing = _check(draft, own, core, loader)
+    require_hooks(loaded.implementations)
+    calls = {found.hook: found.function for found in own}
+    if call := calls.get("register_settings"):
+        draft.model = _call(draft, call, returns.settings_model, loader)
+    if call := calls.get("register_hookspecs"):
+        draft.classes, draft.hooks = _call(draft, call, lambda value: returns.published(value, draft.plugin), loader)
+    if call := calls.get("register_jobs"):
+        draft.job_types = _call(draft, call, returns.job_types, loader)
 
 
 def _call(draft: Draft, call: Callable[[], Any], check: Callable[[object], T], loader: Loader) -> T:
@@ -91,9 +94,7 @@ def _check(
     )
 
 
-def _reject(
-    drafts: Sequence[Draft], core: Mapping[str, Specification], catalogue: Catalogue, loader: Loader
-) -> bool:
+def _reject(drafts: Sequence[Draft], core: Mapping[str, Specification], catalogue: Catalogue, loader: Loader) -> bool:
     """Mark those that do not stand beside the others; tell whether there were any."""
     live = [draft for draft in drafts if draft.error is None]
     known = dict(core) | {hook.hook: hook for draft in live for hook in draft.hooks}
@@ -101,6 +102,8 @@ def _reject(
     for plugin, error in (*_shared_keys(live, catalogue), *_shared_hooks(live), *_shared_models(live)):
         errors.setdefault(plugin, error)
     for draft in live:
+        if all(found.hook in core for found in draft.implementations):
+            continue  # checked already, and whatever others publish changes nothing
         try:
             draft.standing = _check(draft, draft.implementations, known, loader)
         except PluginError as error:

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from importlib import import_module
+from time import perf_counter
 from types import FrameType, TracebackType
 from typing import Any, TypeVar, cast
 
@@ -22,6 +23,50 @@ REASON_LENGTH = 500
 """A guest's message longer than this is cut in the reason; the trace has all of it."""
 
 
+class GuestThread(threading.Thread):
+    """A daemon thread that executes plugin code; ``doing`` since ``since`` is what it is at.
+
+    A call into a plugin from within such a thread is a step of it: carried out here and now, with a limit of its own.
+    """
+
+    def __init__(self, call: Callable[[], Any], doing: str) -> None:
+        super().__init__(name=f"nocohost: {doing}", daemon=True)
+        self.doing = doing
+        self.since = perf_counter()
+        self.is_abandoned = False
+        self.outcome: tuple[bool, Any] | None = None
+        self._call = call
+        self._context = copy_context()
+
+    def run(self) -> None:
+        """Carry out the call and keep what became of it."""
+        try:
+            self.outcome = (True, self._context.run(self._call))
+        except BaseException as error:  # noqa: BLE001 - the plugin-load fence: a guest's SystemExit must not end us
+            self.outcome = (False, error)
+
+    def step(self, call: Callable[[], T], doing: str) -> T:
+        """Carry out a call as a step of this thread; raises ``PluginError`` as ``call_guest`` does."""
+        whole, self.doing, self.since = self.doing, doing, perf_counter()
+        try:
+            return call()
+        except BaseException as error:
+            raise _as_plugin_error(error, doing) from error
+        finally:
+            if self.is_abandoned:
+                sys.exit()  # nobody waits any more: nothing after this step may happen
+            self.doing, self.since = whole, perf_counter()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the end; False when one step takes longer than ``seconds``."""
+        while self.is_alive():
+            left = self.since + seconds - perf_counter()
+            if left <= 0:
+                return self.outcome is not None
+            self.join(left)
+        return True
+
+
 def call_guest(
     call: Callable[[], T], *, seconds: float, doing: str, abandoned: Callable[[Sequence[str]], None] | None = None
 ) -> T:
@@ -30,28 +75,23 @@ def call_guest(
     Raises ``PluginLoadError`` for whatever the call raises, ``SystemExit`` and ``KeyboardInterrupt`` of its own making
     included; a ``PluginError`` of the host's own keeps its class and words. At the limit ``abandoned`` is told the
     modules whose import has not ended, innermost first, and ``PluginLoadError`` is raised. Ctrl-C in the main thread
-    gets through while this waits.
+    gets through while this waits. Calls within the call are steps of the same thread, each with the whole limit.
     """
-    outcome: list[tuple[bool, Any]] = []
-    context = copy_context()
-
-    def run() -> None:
-        try:
-            outcome.append((True, context.run(call)))
-        except BaseException as error:  # noqa: BLE001 - the plugin-load fence: a guest's SystemExit must not end us
-            outcome.append((False, error))
-
-    thread = threading.Thread(target=run, name=f"nocohost: {doing}", daemon=True)
+    current = threading.current_thread()
+    if isinstance(current, GuestThread):
+        return current.step(call, doing)
+    thread = GuestThread(call, doing)
     thread.start()
-    thread.join(seconds)
-    if not outcome:
+    if not thread.wait(seconds):
+        thread.is_abandoned = True
         frame = sys._current_frames().get(thread.ident or 0)
         importing = _modules_in_import(frame)
         if abandoned is not None:
             abandoned(importing)
         place = f", it is still importing {importing[0]}" if importing else ""
-        raise PluginLoadError(f"{doing} did not return within {seconds:g} s{place}") from _stuck_at(frame)
-    returned, value = outcome[0]
+        raise PluginLoadError(f"{thread.doing} did not return within {seconds:g} s{place}") from _stuck_at(frame)
+    assert thread.outcome is not None
+    returned, value = thread.outcome
     if returned:
         return cast("T", value)
     raise _as_plugin_error(value, doing) from value
