@@ -13,6 +13,7 @@ from sqlalchemy import (
     Text,
     Update,
     and_,
+    any_,
     cast,
     exists,
     func,
@@ -117,7 +118,9 @@ def postgresql_claim(node_id: str, claim_id: str, free: Mapping[str, int]) -> An
     )
     chosen = select(due.c.id).select_from(slot.join(due, true())).where(_is_serving(node_id))
     once = chosen.cte("chosen").prefix_with("MATERIALIZED")
-    return _taken(node_id, claim_id).where(jobs.c.id == once.c.id).returning(*CLAIMED)
+    # As an array, for which the planner expects few elements: joined, an unknown limit makes it read the whole table.
+    ids = func.array(select(once.c.id).scalar_subquery(), type_=ARRAY(jobs.c.id.type))
+    return _taken(node_id, claim_id).where(jobs.c.id == any_(ids)).returning(*CLAIMED)
 
 
 async def held_jobs(connection: AsyncConnection, node_id: str) -> list[HeldJob]:

@@ -75,16 +75,18 @@ async def leave_cluster(connection: AsyncConnection, node_id: str) -> None:
 def beat(connection: Connection, record: NodeRecord, *, lease_seconds: float, state: str) -> bool:
     """Renew the lease of a node, from the thread of its heartbeat; return False when its row had been deleted.
 
-    A row that others took for lost gets ``state`` back, and one that somebody deleted is made anew: what the node held
-    may have moved on meanwhile, and its claims are refused then.
+    ``state`` is where the node stands by its own account: it reaches a row that has not heard of it yet, or that others
+    took for lost, but a node made quiet stays so, and a late beat turns nothing back. A row that somebody deleted is
+    made anew. What the node held may have moved on meanwhile; its claims are refused then.
     """
+    behind = nodes.c.state.in_((*GONE_STATES, "starting"))
     renewed = connection.execute(
         update(nodes)
         .where(nodes.c.id == record.id)
         .values(
             beat_at=db_now(),
             lease_until=db_after(lease_seconds),
-            state=case((nodes.c.state.in_(GONE_STATES), state), else_=nodes.c.state),
+            state=state if state == "draining" else case((behind, state), else_=nodes.c.state),
         )
     )
     if renewed.rowcount:

@@ -16,7 +16,7 @@ from nocohost.store.claims import ClaimedJob, claim_jobs, finish, give_back, was
 from nocohost.store.database import SqlDatabase
 from nocohost.store.endings import Ending, end_jobs
 from nocohost.store.jobs import cancel_job
-from nocohost.store.nodes import is_served, leave_cluster, live_nodes, register_node
+from nocohost.store.nodes import is_served, leave_cluster, live_nodes, register_node, set_node_state
 from nocohost.store.orphans import free_orphans
 from nocohost.store.schema import history, idempotency, jobs, nodes
 from nocohost.store.types import db_after
@@ -186,6 +186,18 @@ async def test_a_beat_renews_the_lease_and_brings_a_lost_or_deleted_row_back(dat
         count = len(sent)
         while len(sent) < count + 2:
             await asyncio.sleep(0.01)
+        for state, told in (("starting", "serving"), ("quiet", "quiet"), ("lost", "serving")):
+            async with database.begin() as connection:
+                await set_node_state(connection, node, state)
+            count = len(sent)
+            while len(sent) < count + 2:
+                await asyncio.sleep(0.01)
+            async with database.connect() as connection:
+                assert await connection.scalar(select(nodes.c.state).where(nodes.c.id == node)) == told
+        beat.state = "starting"
+        await asyncio.sleep(0.15)
+        async with database.connect() as connection:
+            assert await connection.scalar(select(nodes.c.state).where(nodes.c.id == node)) == "serving"
     finally:
         beat.stop()
     assert before <= sent[0] < sent[1] <= time.monotonic()

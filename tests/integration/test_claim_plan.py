@@ -1,0 +1,110 @@
+"""What the queue costs the database: the plan of a claim, and the statements of an idle node."""
+
+import asyncio
+import contextlib
+
+import pytest
+from integration.queue_bench import KEY, join_node, make_consumer, make_queue, make_sweep
+from sqlalchemy import event, text
+
+from nocohost.api.job import Job
+from nocohost.api.service import Service
+from nocohost.node.identity import new_claim_id, new_id
+from nocohost.store.claims import any_due, claim_jobs, held_jobs, postgresql_claim
+from nocohost.store.database import SqlDatabase
+from nocohost.testing.clock import FakeClock
+
+BACKLOG = """
+INSERT INTO nocohost_jobs (id, key, state, payload, run_at, enqueued_at)
+SELECT gen_random_uuid(), 'other:key', 'pending', '{}', now() - interval '1 hour', now()
+FROM generate_series(1, 20000)
+"""
+
+
+@pytest.fixture
+def explained(database: SqlDatabase) -> SqlDatabase:
+    if database.dialect != "postgresql":
+        pytest.skip("PostgreSQL's planner")
+    return database
+
+
+async def test_a_claim_uses_the_partial_index_past_a_backlog(explained: SqlDatabase) -> None:
+    await make_queue(explained).enqueue(KEY, {})
+    node = await join_node(explained)
+    async with explained.begin() as connection:
+        await connection.execute(text(BACKLOG))
+        await connection.execute(text("ANALYZE nocohost_jobs"))
+    async with explained.begin() as connection:
+        statement = postgresql_claim(node, new_claim_id(), {KEY: 5, "none:such": 5})
+        compiled = statement.compile(dialect=connection.dialect)
+        sql = f"EXPLAIN (ANALYZE, FORMAT TEXT) {compiled}"
+        rows = await connection.exec_driver_sql(sql, compiled.construct_params())
+        plan = "\n".join(row[0] for row in rows)
+    assert "Index Scan using nocohost_jobs_due" in plan or "Index Only Scan using nocohost_jobs_due" in plan, plan
+    assert "Seq Scan on nocohost_jobs" not in plan, plan
+
+
+async def test_what_a_node_holds_is_found_by_the_partial_index(explained: SqlDatabase) -> None:
+    async with explained.begin() as connection:
+        await connection.execute(text(BACKLOG))
+        await connection.execute(text("ANALYZE nocohost_jobs"))
+        assert await held_jobs(connection, new_id()) == []
+        seen = []
+        event.listen(connection.sync_connection, "before_cursor_execute", lambda *call: seen.append(call[2:4]))
+        await held_jobs(connection, new_id())
+        ((sql, parameters),) = seen
+        rows = await connection.exec_driver_sql(f"EXPLAIN {sql}", parameters)
+        plan = "\n".join(row[0] for row in rows)
+    assert "nocohost_jobs_held" in plan
+
+
+async def test_the_cheap_question_on_sqlite_uses_the_partial_index(database: SqlDatabase) -> None:
+    if database.dialect != "sqlite":
+        pytest.skip("SQLite's planner")
+    async with database.connect() as connection:
+        seen = []
+        event.listen(connection.sync_connection, "before_cursor_execute", lambda *call: seen.append(call[2:4]))
+        assert not await any_due(connection, [KEY, "other:key"])
+        _begin, (sql, parameters) = seen
+        rows = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", parameters)
+        assert "nocohost_jobs_due" in "\n".join(row[3] for row in rows)
+
+
+async def test_a_claim_takes_each_key_as_far_as_it_has_slots(database: SqlDatabase) -> None:
+    queue = make_queue(database, external=("other:key",))
+    for key in (KEY, "other:key"):
+        for _ in range(4):
+            await queue.enqueue(key, {})
+    node = await join_node(database)
+    async with database.begin() as connection:
+        rows = await claim_jobs(
+            connection, node, new_claim_id(), {KEY: 3, "other:key": 1, "none:such": 2, "full:key": 0}
+        )
+    assert sorted(row.key for row in rows) == ["other:key", KEY, KEY, KEY]
+
+
+async def test_an_idle_node_sends_less_than_two_statements_a_second(database: SqlDatabase) -> None:
+    """Consumer and sweep, for 20 seconds of their clock; the heartbeat adds one every three seconds."""
+
+    async def handler(job: Job) -> None:
+        return None
+
+    clock = FakeClock()
+    node = await join_node(database)
+    consumer = make_consumer(database, node, Service(KEY, handler), clock=clock, poll_seconds=1.0)
+    sweep = make_sweep(database, node, clock=clock)
+    sweep._sweep_seconds = 2.0
+    statements = []
+    engines = {database._engine.sync_engine, getattr(database, "_reading", database._engine).sync_engine}
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
+    loops = [asyncio.create_task(consumer.run()), asyncio.create_task(sweep.run())]
+    for _ in range(80):
+        clock.advance(0.25)
+        await asyncio.sleep(0.01)
+    for loop in loops:
+        loop.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await loop
+    per_second = len([one for one in statements if one != "BEGIN"]) / 20
+    assert 1.2 <= per_second <= 2 - 1 / 3, statements
