@@ -24,6 +24,11 @@ class Hooks:
         '''
 """
 
+
+def broad_excepts(modules):
+    return state_rules.broad_excepts(modules, {})
+
+
 PLANTED = {
     "file of 401 lines": (size_rules.long_files, "nocohost/node/mode.py", "x = 1\n" * 401, "x = 1\n" * 400),
     "function of 60 lines": (size_rules.long_functions, "nocohost/node/mode.py", LONG_FUNCTION, SHORT_FUNCTION),
@@ -155,14 +160,14 @@ PLANTED = {
         "@functools.cache\ndef words(text): ...",
     ),
     "except Exception": (
-        state_rules.broad_excepts,
+        broad_excepts,
         "nocohost/host/app.py",
         "try:\n    f()\nexcept (OSError, Exception):\n    pass",
         "try:\n    f()\nexcept OSError:\n    pass",
     ),
-    "bare except": (state_rules.broad_excepts, "nocohost/host/app.py", "try:\n    f()\nexcept:\n    pass", None),
+    "bare except": (broad_excepts, "nocohost/host/app.py", "try:\n    f()\nexcept:\n    pass", None),
     "suppressed exception": (
-        state_rules.broad_excepts,
+        broad_excepts,
         "nocohost/host/app.py",
         "with contextlib.suppress(BaseException):\n    f()",
         "with contextlib.suppress(OSError):\n    f()",

@@ -1,0 +1,129 @@
+"""The verbs that look at the database and mend it: ``db``, ``jobs`` and ``token``, on a SQLite file of their own."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nocohost.cli.main import execute
+
+Call = Callable[..., tuple[int, Any]]
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Run one command line with ``--json``; return its exit code and what it printed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("WORKER_MODE", raising=False)
+    monkeypatch.setenv("NOCOHOST_DATA_DIR", str(tmp_path))
+
+    def call(*arguments: str) -> tuple[int, Any]:
+        capsys.readouterr()
+        code = execute([*arguments, "--json"])
+        return code, json.loads(capsys.readouterr().out)
+
+    return call
+
+
+def enqueue(call: Call, **options: str) -> dict[str, Any]:
+    flags = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", value)]
+    code, job = call("jobs", "enqueue", "shop:invoice", "--payload", '{"order": 1}', *flags)
+    assert code == 0
+    return job
+
+
+def test_db_status_changes_nothing_and_upgrade_brings_every_schema_up(call: Call) -> None:
+    code, before = call("db", "status")
+    assert (code, {row["state"] for row in before}) == (3, {"behind"})
+    assert call("db", "status") == (code, before)
+    code, upgraded = call("db", "upgrade")
+    assert (code, {row["plugin"]: row["state"] for row in upgraded}) == (0, {"nocohost": "current", "shop": "current"})
+    assert call("db", "status") == (0, upgraded)
+
+
+def test_a_job_nobody_serves_is_enqueued_with_a_warning_and_listed(call: Call) -> None:
+    job = enqueue(call, priority="3", run_at="2030-01-31T12:00:00Z")
+    assert [warning["code"] for warning in job["warnings"]] == ["key.unserved"]
+    assert (job["state"], job["priority"], job["run_at"]) == ("pending", 3, "2030-01-31T12:00:00Z")
+    assert [row["id"] for row in call("jobs", "list")[1]] == [job["id"]]
+    assert call("jobs", "list", "--state", "dead") == (0, [])
+    assert call("jobs", "list", "--key", "shop:other") == (0, [])
+
+
+def test_the_same_idempotency_key_is_the_same_job(call: Call) -> None:
+    first = enqueue(call, idempotency_key="order-1")
+    assert enqueue(call, idempotency_key="order-1")["id"] == first["id"]
+    arguments = ["--payload", '{"order": 2}', "--idempotency-key", "order-1"]
+    code, refusal = call("jobs", "enqueue", "shop:invoice", *arguments)
+    assert (code, refusal["error"]["code"]) == (1, "queue.conflict")
+
+
+def test_pages_of_jobs_follow_each_other_newest_first(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
+    made = [enqueue(call)["id"] for _ in range(3)]
+    assert execute(["jobs", "list", "--limit", "2", "--json"]) == 0
+    printed = capsys.readouterr()
+    cursor = printed.err.partition("more: --after ")[2].strip()
+    page = [job["id"] for job in json.loads(printed.out)]
+    rest = [job["id"] for job in call("jobs", "list", "--limit", "2", "--after", cursor)[1]]
+    assert page + rest == made[::-1]
+
+
+def test_a_job_is_cancelled_retried_and_dropped(call: Call) -> None:
+    job = enqueue(call)["id"]
+    assert call("jobs", "cancel", job)[1]["state"] == "cancelled"
+    assert call("jobs", "show", job)[1]["finished_at"] is not None
+    assert call("jobs", "retry", job)[1]["state"] == "pending"
+    assert call("jobs", "drop", job)[1]["id"] == job
+    code, refusal = call("jobs", "show", job)
+    assert (code, refusal["error"]["code"]) == (1, "queue.job_not_found")
+
+
+def test_a_job_that_waits_has_nothing_to_be_retried(call: Call) -> None:
+    code, refusal = call("jobs", "retry", enqueue(call)["id"])
+    assert (code, refusal["error"]["code"]) == (1, "queue.conflict")
+
+
+@pytest.mark.parametrize("payload", ["[1]", '{"order": 0}', "{}"])
+def test_a_payload_that_does_not_fit_is_refused_before_anything_is_written(call: Call, payload: str) -> None:
+    code, refusal = call("jobs", "enqueue", "shop:invoice", "--payload", payload)
+    assert (code, refusal["error"]["code"]) == (2, "queue.payload")
+    assert call("jobs", "list") == (0, [])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("jobs", "enqueue", "shop:invoice", "--payload", "{"),
+        ("jobs", "enqueue", "shop:invoice", "--run-at", "2030-01-31T12:00:00"),
+        ("jobs", "list", "--state", "lost"),
+        ("token", "create", "ada", "--scope", "Shop"),
+        ("token", "create", "ada", "--expires", "soon"),
+    ],
+)
+def test_what_cannot_be_read_is_a_usage_error(call: Call, arguments: tuple[str, ...]) -> None:
+    code, refusal = call(*arguments)
+    assert (code, refusal["error"]["code"]) == (2, "cli.usage")
+
+
+def test_an_unknown_key_is_refused_with_a_suggestion(call: Call) -> None:
+    code, refusal = call("jobs", "enqueue", "shop:invoise")
+    assert (code, refusal["error"]["code"]) == (2, "queue.unknown_key")
+    assert "shop:invoice" in refusal["error"]["hint"]
+
+
+def test_a_token_is_shown_once_listed_without_its_secret_and_revoked(
+    call: Call, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, made = call("token", "create", "ada", "--scope", "operate", "--scope", "shop.*", "--expires", "2h")
+    assert code == 0
+    assert made["token"].startswith(f"nch_{made['id']}_")
+    assert made["scopes"] == ["operate", "shop.*"]
+    _, listed = call("token", "list")
+    assert [(row["id"], row["revoked_at"]) for row in listed] == [(made["id"], None)]
+    assert made["token"] not in json.dumps(listed)
+    assert execute(["token", "revoke", "ada"]) == 0
+    assert call("token", "list")[1][0]["revoked_at"] is not None
+    assert execute(["token", "revoke", "ada"]) == 1
+    assert "no live token 'ada'" in capsys.readouterr().err
