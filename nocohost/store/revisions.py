@@ -1,17 +1,27 @@
 """A migration set as its files show it: revisions and their order, read without importing Alembic or the files."""
 
 import ast
+import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
+
+from packaging.version import InvalidVersion, Version
 
 from nocohost.api.errors import PluginContractError, PluginError
 from nocohost.api.version import VERSION
 
 CORE = "nocohost"
+
+
+NAME = re.compile(r"[a-z][a-z0-9_-]{0,49}")
+"""What may become a part of a table's name, of at most 63 bytes."""
 
 
 class MigrationsEntry(Protocol):
@@ -49,22 +59,23 @@ class MigrationSet:
     @property
     def version_table(self) -> str:
         """Return the table in which Alembic notes where the database stands."""
-        return f"{self.plugin.replace('-', '_')}_alembic"
+        return _version_table(self.plugin)
 
-    def revisions(self) -> Mapping[str, str | None]:
-        """Return each revision and the one below it; raises ``PluginContractError`` for a file that has none."""
-        found: dict[str, str | None] = {}
+    def revisions(self) -> Mapping[str, tuple[str, ...]]:
+        """Return each revision and those just below it; raises ``PluginContractError`` for a file that has none."""
+        found: dict[str, tuple[str, ...]] = {}
         for file in sorted(self.directory.glob("[!_]*.py")):
             values = _constants(file)
             if not isinstance(values.get("revision"), str):
                 raise PluginContractError(f"{file.name} of {self.plugin}: no revision = '...'")
-            found[values["revision"]] = values.get("down_revision")
+            below = values.get("down_revision") or ()
+            found[values["revision"]] = (below,) if isinstance(below, str) else tuple(below)
         return found
 
     def head(self) -> str | None:
         """Return the last revision, None for an empty set; raises ``PluginContractError`` when there are several."""
         revisions = self.revisions()
-        heads = revisions.keys() - set(revisions.values())
+        heads = revisions.keys() - set(chain.from_iterable(revisions.values()))
         if len(heads) > 1 or (revisions and not heads):
             raise PluginContractError(f"the migrations of {self.plugin} have {len(heads)} heads: {sorted(heads)}")
         return next(iter(heads), None)
@@ -77,13 +88,22 @@ def core_migrations() -> MigrationSet:
 
 def migration_sets(entries: Iterable[MigrationsEntry]) -> tuple[list[MigrationSet], dict[str, PluginError]]:
     """Return the installed plugins' migration sets, and why others could not be read. Imports none of them."""
-    sets, failures = [], {}
-    for entry in entries:
+    sets: dict[str, MigrationSet] = {}
+    failures: dict[str, PluginError] = {}
+    listed = list(entries)
+    tables = Counter(_version_table(entry.name) for entry in listed)
+    for entry in listed:
         try:
-            sets.append(_of_package(entry.name, entry.distribution, entry.version, _folder(entry.module)))
+            if not NAME.fullmatch(entry.name) or entry.name == CORE:
+                raise PluginContractError(f"{entry.distribution}: {entry.name!r} cannot be the name of migrations")
+            if tables[_version_table(entry.name)] > 1:
+                raise PluginContractError(f"several installed distributions bring migrations of {entry.name}")
+            found = _of_package(entry.name, entry.distribution, entry.version, _folder(entry.module))
+            found.head()
+            sets[entry.name] = found
         except PluginError as error:
             failures[entry.name] = error
-    return sets, failures
+    return list(sets.values()), failures
 
 
 def _folder(package: str) -> Path:
@@ -107,7 +127,21 @@ def _of_package(plugin: str, distribution: str, version: str, folder: Path) -> M
     runnable_from = _constants(folder / "__init__.py").get("RUNNABLE_FROM")
     if not isinstance(runnable_from, str):
         raise PluginContractError(f"the migrations of {plugin} say no RUNNABLE_FROM = '<version>'")
+    for text in (version, runnable_from):
+        if not _is_version(text):
+            raise PluginContractError(f"the migrations of {plugin}: {text!r} is no version")
     return MigrationSet(plugin, distribution, version, folder / "versions", runnable_from)
+
+
+def _is_version(text: str) -> bool:
+    try:
+        return bool(Version(text))
+    except InvalidVersion:
+        return False
+
+
+def _version_table(plugin: str) -> str:
+    return f"{plugin.replace('-', '_')}_alembic"
 
 
 def _constants(file: Path) -> dict[str, Any]:
@@ -126,5 +160,6 @@ def _assigned(statement: ast.stmt) -> Iterable[tuple[str, Any]]:
     else:
         return
     for target in targets:
-        if isinstance(target, ast.Name) and isinstance(value, ast.Constant):
-            yield target.id, value.value
+        if isinstance(target, ast.Name):
+            with suppress(ValueError, TypeError):  # computed: as good as not there
+                yield target.id, ast.literal_eval(value)

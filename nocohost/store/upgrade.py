@@ -4,11 +4,12 @@ import contextlib
 import fcntl
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, TextIO
 
 from sqlalchemy import Connection, Engine, delete, insert, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from nocohost.api.errors import NocohostError, PluginContractError
+from nocohost.api.errors import NocohostError, PluginContractError, StoreUnavailableError
 from nocohost.store.database import SqlDatabase
 from nocohost.store.engine import WRITES
 from nocohost.store.revisions import CORE, MigrationSet
@@ -43,13 +44,11 @@ def _apply(engine: Engine, item: MigrationSet) -> None:
             if not _is_behind(connection, item):  # another node was first
                 return
             _run_revisions(connection, item)
-            with connection.begin():
-                _note(connection, item)
         except SQLAlchemyError as error:
             raise translate(error) from error
         except NocohostError:
             raise
-        except Exception as error:  # a revision file is code of a guest
+        except (Exception, SystemExit) as error:  # a revision file is code of a guest
             raise PluginContractError(
                 f"a migration of {item.plugin} failed: {type(error).__name__}: {error}"
             ) from error
@@ -75,6 +74,11 @@ def _run_revisions(connection: Connection, item: MigrationSet) -> None:
     def steps(revision: object, context: object) -> object:
         return script._upgrade_revs("heads", revision)  # type: ignore[arg-type]
 
+    def note(*_: Any, **step: Any) -> None:
+        # In the transaction of each revision: were it noted at the end, a node killed just before would leave later
+        # starts nothing to do, and older versions would go by what an older one allowed.
+        _note(connection, item)
+
     with EnvironmentContext(config, script, fn=steps, destination_rev="heads") as environment:
         environment.configure(
             connection=connection,
@@ -83,6 +87,7 @@ def _run_revisions(connection: Connection, item: MigrationSet) -> None:
             transactional_ddl=True,
             render_as_batch=connection.dialect.name == "sqlite",
             fn=steps,
+            on_version_apply=note,
         )
         with environment.begin_transaction():
             environment.run_migrations()
@@ -108,7 +113,7 @@ def _locked(engine: Engine, file: str | None) -> Iterator[None]:
     Both vanish with the process that holds them.
     """
     if file is not None:
-        with Path(f"{file}.migrating").open("a") as lock:
+        with _lock_file(Path(f"{file}.migrating")) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
         return
@@ -119,3 +124,12 @@ def _locked(engine: Engine, file: str | None) -> Iterator[None]:
             yield
     except SQLAlchemyError as error:
         raise translate(error) from error
+
+
+def _lock_file(path: Path) -> TextIO:
+    try:
+        return path.open("a")
+    except OSError as error:
+        raise StoreUnavailableError(
+            f"{path} cannot be written: {error.strerror}", hint="check who owns the folder of the database"
+        ) from error
