@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from typing import Any
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import StreamReader
 
@@ -51,6 +51,7 @@ class ConnectionWatch:
         self.deadlines = deadlines
         self.closing = False
         """Set once the server is about to stop: each response from then on closes its connection."""
+        self._stopping = False
         self._per_address = per_address
         self._log = log
         self._open: set[WatchedConnection] = set()
@@ -97,8 +98,12 @@ class ConnectionWatch:
         """Return how many of them have a request whose response is not sent yet."""
         return sum(connection.is_answering for connection in self._open)
 
-    async def answered(self, seconds: float) -> None:
-        """Wait until no connection owes a response, at most ``seconds``; each closes after its own."""
+    async def finish(self, seconds: float) -> None:
+        """Close what is idle, and wait until no connection owes a response, at most ``seconds``."""
+        # Not aiohttp's ``close`` for those that owe one: it drops what they still receive, half a body for one.
+        self.closing = self._stopping = True
+        for connection in list(self._open):
+            connection.close_if_idle()
         self._answered = asyncio.Event()
         if self.answering:
             with contextlib.suppress(TimeoutError):
@@ -110,6 +115,8 @@ class ConnectionWatch:
         now = loop.time()
         for connection in list(self._open):
             connection.hold_to_deadlines(now)
+            if self._stopping:
+                connection.close_if_idle()
 
 
 class WatchedConnection(web.RequestHandler):
@@ -193,7 +200,13 @@ class WatchedConnection(web.RequestHandler):
             answer = problem(400, "http.bad_request", "The request is not HTTP as it should be.")
         protect(answer, "")
         answer.force_close()
+        answer.headers[hdrs.CONNECTION] = "close"
         return answer
+
+    def close_if_idle(self) -> None:
+        """Close the connection unless a request waits for its response here."""
+        if not self.is_answering:
+            self.force_close()
 
     def hold_to_deadlines(self, now: float) -> None:
         """Close the connection if it has outstayed a deadline; called at each scan."""
@@ -241,12 +254,19 @@ class WatchedConnection(web.RequestHandler):
         elif self._reading_paused:
             self._body_since += now - self._scanned_at  # the handler takes its time, not the client
         deadlines = self._watch.deadlines
-        if now - self._body_since > deadlines.body_seconds + body.total_bytes / deadlines.body_floor:
-            body.set_exception(RequestRefusedError(408, "The body came too slowly."))
-            body.feed_eof()
-            if self._wire is not None:
-                self._wire.pause_reading()
-            self.close()  # after the response: the rest of the body would be read as a request
+        if self._messages:
+            # aiohttp's parser has gone on to something else, so the rest of this body will never come.
+            self._break_body(body, RequestRefusedError(400, "The body is not HTTP as it should be."))
+        elif now - self._body_since > deadlines.body_seconds + body.total_bytes / deadlines.body_floor:
+            self._break_body(body, RequestRefusedError(408, "The body came too slowly."))
+
+    def _break_body(self, body: StreamReader, error: RequestRefusedError) -> None:
+        """Raise ``error`` in the handler that reads the body, and close the connection after its response."""
+        body.set_exception(error)
+        body.feed_eof()
+        if self._wire is not None:
+            self._wire.pause_reading()
+        self.close()
 
 
 def address_group(peername: Any) -> str:

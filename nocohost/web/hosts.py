@@ -1,10 +1,12 @@
 """The ``Host`` allow-list: what keeps a web page from talking to a node on loopback through a name of its own."""
 
+import re
 from collections.abc import Iterable
 from ipaddress import ip_address
 
 from nocohost.web.problems import RequestRefusedError
 
+HOST = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[^\s:/@\[\]]+))(?::[0-9]*)?")
 REMEMBERED = 256
 
 
@@ -60,6 +62,6 @@ def is_loopback(host: str) -> bool:
 
 
 def _without_port(host: str) -> str:
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0].rstrip(".")
+    """Return the name or address in a ``Host`` header, or the empty string when it is neither."""
+    match = HOST.fullmatch(host)
+    return (match["address"] or match["name"].rstrip(".")) if match else ""

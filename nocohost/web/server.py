@@ -86,12 +86,9 @@ class HttpServer:
         if self._runner is None or self._listener is None:
             return
         runner, self._runner = self._runner, None
-        self.announce_stop()
         self._listener.close()
         await asyncio.sleep(0)  # what has arrived already gets its handler before idle connections are closed
-        if runner.server is not None:
-            runner.server.pre_shutdown()
-        await self._watch.answered(seconds)
+        await self._watch.finish(seconds)
         await runner.cleanup()
         self._watch.stop()
 

@@ -1,0 +1,480 @@
+"""The gate on real sockets: who comes in, and what becomes of errors."""
+
+import asyncio
+import json
+
+import pytest
+from aiohttp import web
+from probes.web_door import ADMIN_TOKEN, Tokens, fake_app, open_door, parsed
+from prometheus_client import CollectorRegistry
+from structlog.contextvars import merge_contextvars
+
+from nocohost.api.errors import NestedWriteError, PluginContractError, StoreUnavailableError, UnknownKeyError
+from nocohost.api.principal import Principal
+from nocohost.api.routes import Route, route
+from nocohost.node.settings import HttpSettings
+from nocohost.web.deadlines import Deadlines
+from nocohost.web.gate import GATE
+from nocohost.web.keys import APP, PRINCIPAL
+from nocohost.web.metrics import exposition
+
+READER = "nch_reader_secret"
+TOKENS = {"reader": ["shop.read"], "nobody": []}
+
+
+async def hello(request: web.Request) -> web.Response:
+    assert request.app[APP] is not None
+    return web.json_response({"hello": request[PRINCIPAL].id if PRINCIPAL in request else "anybody"})
+
+
+def raising(error: Exception):
+    async def handler(request: web.Request) -> web.Response:
+        raise error
+
+    return handler
+
+
+def open_shop(*routes: Route, **options):
+    defaults = {"tokens": Tokens(**TOKENS)}
+    return open_door(
+        [route("GET", "/hello", hello, permission="shop.read"), route("GET", "/open", hello, public=True), *routes],
+        **{**defaults, **options},
+    )
+
+
+async def test_a_route_is_refused_to_anybody_without_its_permission():
+    async with open_shop() as door:
+        anonymous = await door.ask("GET", "/hello")
+        assert (anonymous.status, anonymous.json()["code"]) == (401, "http.unauthorized")
+        assert anonymous.headers["WWW-Authenticate"] == 'Bearer realm="nocohost"'
+        assert (await door.ask("GET", "/hello", token="nch_wrong_secret")).status == 401
+        without_right = await door.ask("GET", "/hello", token="nch_nobody_secret")
+        assert (without_right.status, without_right.json()["code"]) == (403, "http.forbidden")
+        for token, principal in ((READER, "reader"), (ADMIN_TOKEN, "admin")):
+            for _ in range(2):  # asked, then remembered
+                answer = await door.ask("GET", "/hello", token=token)
+                assert (answer.status, answer.json()) == (200, {"hello": principal})
+        assert (await door.ask("GET", "/open")).json() == {"hello": "anybody"}
+
+
+async def test_every_route_but_health_and_public_ones_is_401_for_anybody_unknown():
+    async with open_shop(route("POST", "/shop/{order}/pay", hello, permission="shop.order")) as door:
+        application = door.server._application
+        walked = 0
+        for known in application.router.routes():
+            path = known.resource.canonical.replace("{", "").replace("}", "")
+            answer = await door.ask(known.method, path)
+            expected = 200 if path in {"/livez", "/readyz", "/healthz", "/open"} else 401
+            assert answer.status == expected, f"{known.method} {path}"
+            walked += 1
+        assert walked > 15
+
+
+async def test_a_router_without_its_gate_refuses_everything():
+    async with open_shop() as door:
+        application = door.server._application
+        assert GATE in application
+        for known in application.router.routes():
+            with pytest.raises(web.HTTPForbidden):
+                await known.handler(None)
+
+
+async def test_head_is_answered_where_get_is_and_says_nothing_more():
+    async def own_head(request: web.Request) -> web.Response:
+        return web.Response(headers={"X-Own": "yes"})
+
+    own = [route("GET", "/own", hello, public=True), route("HEAD", "/own", own_head, public=True)]
+    async with open_shop(*own) as door:
+        answer = await door.ask("HEAD", "/open")
+        assert (answer.status, answer.body) == (200, b"")
+        assert (await door.ask("HEAD", "/hello")).status == 401
+        assert (await door.ask("HEAD", "/own")).headers["X-Own"] == "yes"
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/nothing", "/hello/", "/hello/x", "//hello", "/api", "/api/v1/", "/metrics", "/%00"]
+)
+async def test_a_path_without_a_route_is_404_for_anybody(path):
+    async with open_shop() as door:
+        answer = await door.ask("GET", path)
+        assert (answer.status, answer.json()["code"]) == (404, "http.not_found")
+        assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE", "TRACE", "PROPFIND"])
+async def test_a_method_that_the_path_does_not_have_is_405_with_those_it_has(method):
+    async with open_shop() as door:
+        answer = await door.ask(method, "/hello")
+        assert (answer.status, answer.json()["code"]) == (405, "http.method_not_allowed")
+        assert answer.headers["Allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [b"OPTIONS * HTTP/1.1", b"CONNECT evil.example:443 HTTP/1.1", b"GET http://evil.example/nothing HTTP/1.1"],
+)
+async def test_targets_that_are_no_path_are_problems_too(target):
+    async with open_shop() as door:
+        answer = parsed(await door.send(target + b"\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
+        assert answer.status in {404, 405}
+        assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+async def test_a_path_of_variables_alone_stays_out_of_the_api():
+    catch_all = route("GET", "/{tail:.*}", hello, public=True)
+    async with open_shop(catch_all) as door:
+        assert (await door.ask("GET", "/any/thing")).status == 200
+        assert (await door.ask("GET", "/api/v1/nothing")).status == 404
+        assert (await door.ask("GET", "/api")).status == 404
+        assert (await door.ask("GET", "/livez")).json() == {"status": "ok"}
+        assert (await door.ask("GET", "/api/v1/jobs")).status == 401
+
+
+async def test_variables_of_a_path_reach_the_handler():
+    async def order(request: web.Request) -> web.Response:
+        return web.json_response(dict(request.match_info))
+
+    async with open_shop(route("GET", r"/orders/{order:\d+}/{part}", order, public=True)) as door:
+        assert (await door.ask("GET", "/orders/7/a%2Fb?x=1")).json() == {"order": "7", "part": "a/b"}
+        assert (await door.ask("GET", "/orders/x/y")).status == 404
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (UnknownKeyError("no such key", hint="did you mean"), 404, "queue.unknown_key"),
+        (StoreUnavailableError("no route to db.internal"), 503, "store.unavailable"),
+        (NestedWriteError("a bug of the plugin"), 500, "http.internal"),
+        (ValueError("a bug of the plugin"), 500, "http.internal"),
+        (TimeoutError(), 500, "http.internal"),
+        (RecursionError(), 500, "http.internal"),
+        (web.HTTPConflict(text="locked"), 409, "http.conflict"),
+        (web.HTTPServiceUnavailable(), 503, "http.unavailable"),
+    ],
+)
+async def test_whatever_a_handler_raises_is_a_problem(error, status, code):
+    async with open_shop(route("GET", "/raise", raising(error), public=True)) as door:
+        answer = await door.ask("GET", "/raise")
+        shown = answer.json()
+        assert (answer.status, shown["code"], shown["status"]) == (status, code, status)
+        assert shown["request_id"] == answer.headers["X-Request-Id"]
+        assert b"bug" not in answer.body
+        assert b"internal:" not in answer.body
+        logged = [fields for _, event, fields in door.log.lines if event.startswith("http.")]
+        assert bool(logged) == (status >= 500 and not isinstance(error, web.HTTPException))
+
+
+async def test_the_traceback_of_a_failure_is_in_the_log_alone():
+    error = ValueError("the password is hunter2")
+    async with open_shop(route("GET", "/raise", raising(error), public=True)) as door:
+        answer = await door.ask("GET", "/raise")
+        assert b"hunter2" not in answer.body
+        assert [fields["exc_info"] for fields in door.log.events("http.failed")] == [error]
+        assert (await door.ask("GET", "/open")).status == 200
+
+
+@pytest.mark.parametrize("result", [None, "text", {"a": 1}])
+async def test_a_handler_that_returns_no_response_is_told_in_the_log(result):
+    async def wrong(request: web.Request):
+        return result
+
+    async with open_shop(Route("GET", "/wrong", wrong, public=True)) as door:
+        assert (await door.ask("GET", "/wrong")).status == 500
+        assert "not a response" in str(door.log.events("http.failed")[0]["exc_info"])
+
+
+async def test_redirects_are_passed_on():
+    async with open_shop(route("GET", "/old", raising(web.HTTPFound("/open")), public=True)) as door:
+        answer = await door.ask("GET", "/old")
+        assert (answer.status, answer.headers["Location"]) == (302, "/open")
+
+
+async def test_half_a_response_does_not_look_like_a_whole_one():
+    async def breaking(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"half")
+        raise ValueError("the other half")
+
+    async with open_shop(route("GET", "/breaking", breaking, public=True)) as door:
+        data = await door.send(b"GET /breaking HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert b"half" in data
+        assert not data.endswith(b"0\r\n\r\n")
+        assert data.count(b"HTTP/1.1") == 1
+        assert len(door.log.events("http.broken_off")) == 1
+
+
+async def test_a_client_that_leaves_is_no_failure():
+    left = asyncio.Event()
+
+    async def slow(request: web.Request) -> web.Response:
+        await left.wait()
+        await asyncio.sleep(0.05)
+        raise ValueError("nobody is there to be told")
+
+    async with open_shop(route("GET", "/slow", slow, public=True)) as door:
+        _, writer = await asyncio.open_connection("127.0.0.1", door.port)
+        writer.write(b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await asyncio.sleep(0.05)
+        writer.transport.abort()
+        left.set()
+        await asyncio.sleep(0.1)
+        assert door.log.events("http.failed") == []
+        assert door.server.connections == 0
+
+
+async def test_responses_carry_protective_headers():
+    async def page(request: web.Request) -> web.Response:
+        return web.Response(text="<p>hi</p>", content_type="text/html")
+
+    async def framed(request: web.Request) -> web.Response:
+        return web.Response(text="x", headers={"Content-Security-Policy": "frame-ancestors 'self'"})
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write_eof(b"x")
+        return response
+
+    routes = [route("GET", f"/{name.__name__}", name, public=True) for name in (page, framed, stream)]
+    async with open_shop(*routes) as door:
+        for path in ("/open", "/hello", "/nothing", "/page", "/stream", "/livez"):
+            headers = (await door.ask("GET", path)).headers
+            assert headers["Server"] == "nocohost"
+            assert headers["X-Content-Type-Options"] == "nosniff"
+            assert len(headers["X-Request-Id"]) == 20
+        for path in ("/page", "/stream"):
+            headers = (await door.ask("GET", path)).headers
+            assert headers["Content-Security-Policy"] == "default-src 'self'; frame-ancestors 'none'"
+            assert headers["Referrer-Policy"] == "no-referrer"
+            assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+        assert (await door.ask("GET", "/framed")).headers["Content-Security-Policy"] == "frame-ancestors 'self'"
+
+
+async def test_ids_of_requests_differ_and_are_bound_to_the_log():
+    async def logged(request: web.Request) -> web.Response:
+        return web.json_response(merge_contextvars(None, "info", {}))
+
+    async with open_shop(route("GET", "/logged", logged, public=True)) as door:
+        answers = [await door.ask("GET", "/logged") for _ in range(3)]
+        ids = [answer.headers["X-Request-Id"] for answer in answers]
+        assert len(set(ids)) == 3
+        assert [answer.json()["request_id"] for answer in answers] == ids
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8787", "localhost.evil.example", ""])
+async def test_a_host_that_is_not_answered_to_is_421_but_for_health(host):
+    async with open_shop() as door:
+        for path in ("/hello", "/open", "/nothing", "/api/v1/jobs"):
+            request = (
+                f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {READER}\r\nConnection: close\r\n\r\n"
+            )
+            answer = parsed(await door.send(request.encode()))
+            assert (answer.status, answer.json()["code"]) == (421, "http.wrong_host")
+        for path in ("/livez", "/readyz", "/healthz"):
+            request = f"GET {path}?verbose=1 HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+            assert parsed(await door.send(request.encode())).json() == {"status": "ok"}
+
+
+async def test_hosts_that_are_set_are_answered_to():
+    async with open_shop(settings=HttpSettings(allowed_hosts=("shop.example",))) as door:
+        assert (await door.ask("GET", "/open", headers={"Host": "shop.example:443"})).status == 200
+
+
+async def test_a_request_of_http_1_0_without_a_host_is_refused_on_loopback():
+    async with open_shop() as door:
+        assert parsed(await door.send(b"GET /open HTTP/1.0\r\n\r\n")).status == 421
+        assert parsed(await door.send(b"GET /livez HTTP/1.0\r\n\r\n")).status == 200
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "identity, gzip", "x"])
+async def test_encoded_bodies_are_not_read(coding):
+    async def echo(request: web.Request) -> web.Response:
+        return web.Response(body=await request.read())
+
+    async with open_shop(route("POST", "/echo", echo, public=True)) as door:
+        answer = await door.ask("POST", "/echo", body=b"\x1f\x8b", headers={"Content-Encoding": coding})
+        assert (answer.status, answer.json()["code"]) == (415, "http.encoded_body")
+        assert answer.headers["Accept-Encoding"] == "identity"
+        answer = await door.ask("POST", "/echo", body=b"x", headers={"Content-Encoding": "identity"})
+        assert answer.body == b"x"
+
+
+async def test_a_body_above_the_limit_is_413_told_or_not():
+    async def size(request: web.Request) -> web.Response:
+        return web.json_response(len(await request.read()))
+
+    settings = HttpSettings(body_bytes=1000)
+    async with open_shop(route("POST", "/size", size, public=True), settings=settings) as door:
+        assert (await door.ask("POST", "/size", body=b"x" * 1000)).json() == 1000
+        answer = await door.ask("POST", "/size", body=b"x" * 1001)
+        assert (answer.status, answer.json()["code"]) == (413, "http.body_too_large")
+        chunked = b"POST /size HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+        assert parsed(await door.send(chunked + b"3e9\r\n" + b"x" * 1001 + b"\r\n0\r\n\r\n")).status == 413
+
+
+async def test_a_handler_may_stream_more_than_the_limit():
+    async def size(request: web.Request) -> web.Response:
+        return web.json_response(sum([len(chunk) async for chunk in request.content.iter_chunked(65536)]))
+
+    settings = HttpSettings(body_bytes=1000)
+    async with open_shop(route("POST", "/upload", size, public=True), settings=settings) as door:
+        assert (await door.ask("POST", "/upload", body=b"x" * 3_000_000)).json() == 3_000_000
+
+
+@pytest.mark.parametrize("body", [b"{", b"NaN", b"[" * 100_000, b"9" * 5000, b'{"a":1,"a":2}', b"\xff"])
+async def test_json_that_a_plugin_awaits_is_strict(body):
+    async def echo(request: web.Request) -> web.Response:
+        return web.json_response(await request.json())
+
+    async with open_shop(route("POST", "/echo", echo, public=True)) as door:
+        assert (await door.ask("POST", "/echo", body=b'{"a": [1]}')).json() == {"a": [1]}
+        answer = await door.ask("POST", "/echo", body=body)
+        assert (answer.status, answer.json()["code"]) == (400, "http.bad_json")
+
+
+async def test_a_plugin_may_read_json_its_own_way():
+    async def lenient(request: web.Request) -> web.Response:
+        return web.json_response(str(await request.json(loads=json.loads)))
+
+    async with open_shop(route("POST", "/lenient", lenient, public=True)) as door:
+        assert (await door.ask("POST", "/lenient", body=b"[NaN]")).json() == "[nan]"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"GARBAGE\r\n\r\n",
+        b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nbad header\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: \x00\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 200 + b"\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    ],
+)
+async def test_what_is_not_http_is_a_400_problem_and_the_connection_is_closed(raw, caplog):
+    async with open_shop() as door:
+        answer = parsed(await door.send(raw))
+        assert (answer.status, answer.json()["code"]) == (400, "http.bad_request")
+        assert answer.headers["Server"] == "nocohost"
+        assert answer.headers["Connection"] == "close"
+        assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 9000 + b"\r\n\r\n",
+    ],
+)
+async def test_lines_that_are_too_long_are_431(raw):
+    async with open_shop() as door:
+        answer = parsed(await door.send(raw))
+        assert (answer.status, answer.json()["code"]) == (431, "http.headers_too_large")
+
+
+async def test_a_body_whose_chunks_are_broken_is_400():
+    async def read(request: web.Request) -> web.Response:
+        return web.Response(body=await request.read())
+
+    deadlines = Deadlines(idle_seconds=0.4)  # the scan that finds it goes by the shortest deadline
+    async with open_shop(route("POST", "/read", read, public=True), deadlines=deadlines) as door:
+        head = b"POST /read HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        assert parsed(await door.send(head, b"zz\r\nx\r\n", pause=0.05)).status == 400
+        assert door.log.events("http.failed") == []
+
+
+async def test_a_body_is_invited_only_of_who_may_come_in():
+    async def read(request: web.Request) -> web.Response:
+        return web.Response(body=await request.read())
+
+    async with open_shop(route("POST", "/read", read, permission="shop.read")) as door:
+
+        def head(token: str, expect: str) -> bytes:
+            return (
+                f"POST /read HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n"
+                f"Content-Length: 2\r\nExpect: {expect}\r\n\r\n"
+            ).encode()
+
+        for _ in range(2):  # asked, then remembered
+            invited = await door.send(head(READER, "100-continue"), b"ok", pause=0.05)
+            assert invited.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
+        refused = await door.send(head("nch_wrong_secret", "100-continue"), b"ok")
+        assert refused.startswith(b"HTTP/1.1 401")
+        odd = parsed(await door.send(head(READER, "miracles"), b"ok"))
+        assert (odd.status, odd.json()["code"]) == (417, "http.expectation")
+
+
+async def test_the_failure_of_an_authenticator_is_401_and_logged():
+    async def broken(request: web.Request) -> Principal | None:
+        raise RuntimeError("no such user store")
+
+    async def wrong(request: web.Request):
+        return {"id": "guest"}
+
+    async def own_error(request: web.Request) -> Principal | None:
+        raise web.HTTPTeapot
+
+    for authenticate in (broken, wrong, own_error):
+        async with open_shop(authenticators=[("sso", authenticate)]) as door:
+            answer = await door.ask("GET", "/hello")
+            assert (answer.status, answer.json()["code"]) == (401, "http.unauthorized")
+            assert [fields["plugin"] for fields in door.log.events("http.authenticator_failed")] == ["sso"]
+            assert (await door.ask("GET", "/hello", token=READER)).status == 200
+            assert (await door.ask("GET", "/open")).status == 200
+
+
+async def test_an_authenticators_principal_reaches_the_handler():
+    async def by_cookie(request: web.Request) -> Principal | None:
+        return Principal(request.cookies["user"], frozenset({"shop.read"})) if "user" in request.cookies else None
+
+    async with open_shop(authenticators=[("sso", by_cookie)]) as door:
+        assert (await door.ask("GET", "/hello", headers={"Cookie": "user=eve"})).json() == {"hello": "eve"}
+        assert (await door.ask("GET", "/hello")).status == 401
+
+
+async def test_requests_are_counted_by_the_pattern_of_their_route():
+    registry = CollectorRegistry()
+    async with open_shop(route("GET", "/orders/{order}", hello, public=True), registry=registry) as door:
+        for path in ("/orders/1", "/orders/2", "/nothing", "/other", "/hello"):
+            await door.ask("GET", path)
+    text = exposition(registry).decode()
+    assert 'nocohost_http_request_seconds_count{method="GET",route="/orders/{order}",status="200"} 2.0' in text
+    assert 'nocohost_http_request_seconds_count{method="GET",route="unmatched",status="404"} 2.0' in text
+    assert 'nocohost_http_request_seconds_count{method="GET",route="/hello",status="401"} 1.0' in text
+
+
+async def test_the_access_log_is_off_until_asked_for_and_tells_no_query():
+    async with open_shop() as door:
+        await door.ask("GET", "/hello?secret=1", token=READER)
+        assert door.log.events("http.request") == []
+    async with open_shop(settings=HttpSettings(access_log=True)) as door:
+        await door.ask("GET", "/hello?secret=1", token=READER)
+        await door.ask("GET", "/nothing")
+        first, second = door.log.events("http.request")
+        assert first["path"] == "/hello"
+        assert (first["method"], first["status"], first["principal"], first["remote"]) == (
+            "GET", 200, "reader", "127.0.0.1"
+        )  # fmt: skip
+        assert "secret" not in str(door.log.lines)
+        assert (second["route"], second["status"], second["principal"]) == ("unmatched", 404, None)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Route("GET", "/x", hello),
+        Route("GET", "/x", hello, permission="shop.read", public=True),
+        Route("GET", "/x/{", hello, public=True),
+        Route("GET", "/livez", hello, public=True),
+    ],
+)
+async def test_a_route_that_cannot_be_served_is_refused_at_start(wrong):
+    with pytest.raises(PluginContractError):
+        async with open_door([wrong], app=fake_app()):
+            pass
