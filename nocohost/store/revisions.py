@@ -68,7 +68,9 @@ class MigrationSet:
             values = _constants(file)
             if not isinstance(values.get("revision"), str):
                 raise PluginContractError(f"{file.name} of {self.plugin}: no revision = '...'")
-            below = values.get("down_revision") or ()
+            if "down_revision" not in values:
+                raise PluginContractError(f"{file.name} of {self.plugin}: no down_revision = '...' or None")
+            below = values["down_revision"] or ()
             found[values["revision"]] = (below,) if isinstance(below, str) else tuple(below)
         return found
 

@@ -131,7 +131,7 @@ async def find_token(connection: AsyncConnection, text: str) -> Principal | None
     """Return the principal of a token that is known, not expired and not revoked; None for any other text."""
     prefix, _, rest = text.partition("_")
     public_id = rest.partition("_")[0]
-    if prefix != PREFIX or len(public_id) != ID_LENGTH:
+    if prefix != PREFIX or len(public_id) != ID_LENGTH or not text.isprintable() or not text.isascii():
         return None
     query = select(tokens.c.name, tokens.c.scopes, tokens.c.digest).where(tokens.c.id == public_id, LIVE)
     row = (await connection.execute(query)).first()

@@ -59,7 +59,8 @@ def test_a_set_is_read_without_importing_anything(package: Callable[..., str]) -
         ("RUNNABLE_FROM = 'soon'", [FIRST], "'soon' is no version"),
         ("RUNNABLE_FROM = ", [FIRST], "cannot be read"),
         ("RUNNABLE_FROM = '1.0'", ["down_revision = None\n"], "no revision"),
-        ("RUNNABLE_FROM = '1.0'", ["revision = 'a'\n", "revision = 'b'\n"], "2 heads"),
+        ("RUNNABLE_FROM = '1.0'", ["revision = 'a'\n"], "no down_revision"),
+        ("RUNNABLE_FROM = '1.0'", [FIRST, FIRST.replace("0001", "b")], "2 heads"),
         (
             "RUNNABLE_FROM = '1.0'",
             ["revision = 'a'\ndown_revision = 'b'\n", "revision = 'b'\ndown_revision = 'a'\n"],
