@@ -15,7 +15,6 @@ from nocohost.queue.attempt import Attempts
 from nocohost.queue.beat import Beat
 from nocohost.queue.consumer import Consumer
 from nocohost.queue.metrics import QueueMetrics
-from nocohost.queue.outcome import Interruption
 from nocohost.queue.sweep import Sweep, Upkeep
 from nocohost.queue.watch import Reins, Watch
 from nocohost.store.claims import any_due
@@ -117,6 +116,8 @@ class Work:
     async def drain(self, seconds: float) -> None:
         """Wait up to ``seconds`` for the jobs that run, and hand the rest back."""
         left = await self._consumer.drain(seconds)
+        if self._watch is not None:
+            self._watch.drained()
         if left:
             self._parts.log.warning("node.drained", released=left, seconds=round(seconds, 1))
 
@@ -185,7 +186,8 @@ class Work:
 
         return Reins(
             call_soon=asyncio.get_running_loop().call_soon_threadsafe,
-            cancel=lambda: self._consumer.cancel_all(Interruption.LEASE),
+            fence=self._consumer.fence,
+            unfence=self._consumer.unfence,
             busy=lambda: self._consumer.busy,
             release=release,
             leave=self._leave,

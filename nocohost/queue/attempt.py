@@ -15,7 +15,7 @@ from nocohost.api.log import Log
 from nocohost.api.service import JobType, Service
 from nocohost.queue.claim import HeldClaim
 from nocohost.queue.metrics import QueueMetrics
-from nocohost.queue.outcome import FENCED, RELEASED, Interruption, Rules, Verdict, dead
+from nocohost.queue.outcome import FENCED, Interruption, Rules, Verdict, dead
 from nocohost.queue.payload import read_payload
 from nocohost.queue.supervision import Supervision
 from nocohost.store.claims import ClaimedJob, finish, give_back, was_written
@@ -87,20 +87,22 @@ class Attempts:
         job = attempt.job
         started = self._clock.monotonic()
         self._metrics.started(job.key, (job.started_at - job.run_at).total_seconds())
-        verdict = await self._judge(attempt)
+        rules = Rules(attempt.service, self._type_of(job).attempts, job.attempts)
+        verdict = await self._judge(attempt, rules)
         seconds = self._clock.monotonic() - started
         attempt.is_settling = True
-        if verdict is not FENCED and not await self._write(job, verdict):
-            verdict = FENCED
+        if verdict is not FENCED:
+            verdict = await self._write(job, verdict, rules)
         self._metrics.finished(job.key, verdict.name, seconds, charged=verdict.charge)
         self._tell(job, verdict, seconds)
 
-    async def _judge(self, attempt: Attempt) -> Verdict:
+    def _type_of(self, job: ClaimedJob) -> JobType:
+        return self._job_type(job.key) or JobType(job.key)
+
+    async def _judge(self, attempt: Attempt, rules: Rules) -> Verdict:
         job, service = attempt.job, attempt.service
-        job_type = self._job_type(job.key) or JobType(job.key)
-        rules = Rules(service, job_type.attempts, job.attempts)
         try:
-            payload = read_payload(job.key, job.payload, job_type.payload)
+            payload = read_payload(job.key, job.payload, self._type_of(job).payload)
         except PayloadError as error:
             return dead(error.message)
         if attempt.why is not None:
@@ -135,7 +137,9 @@ class Attempts:
             if len(inspect.signature(service.handler).parameters) > 1:
                 return await service.handler(job, self._app)
             return await service.handler(job)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the fence around a guest's handler
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the fence around a guest's handler; sys.exit stays in it too
             text = "".join(format_exception_only(error)).strip()
             self._log.exception("job.raised", key=job.key, job=job.id, attempt=job.attempt)
             return _Raised(text)
@@ -164,25 +168,29 @@ class Attempts:
         finally:
             timer.cancel()
 
-    async def _write(self, job: ClaimedJob, verdict: Verdict) -> bool:
-        """Write the verdict, however long the database is away; return False when the claim has moved."""
+    async def _write(self, job: ClaimedJob, verdict: Verdict, rules: Rules) -> Verdict:
+        """Write the verdict, however long the database is away; return what was written, FENCED for nothing.
+
+        A verdict that the database refuses for good counts as a failed attempt that says so.
+        """
         supervision = Supervision("settle", self._log.bind(key=job.key, job=job.id))
-        unsure = False
+        unsure = refused = False
         while True:
             try:
                 if await self._write_once(job, verdict):
                     supervision.succeeded()
-                    return True
-                return unsure and await self._read_back(job)
+                    return verdict
+                return verdict if unsure and await self._read_back(job) else FENCED
             except (StoreUnavailableError, StoreConflictError) as error:
                 # The answer may have been lost after the commit: the next refusal has to be looked into.
                 unsure = True
                 await self._clock.sleep(supervision.failed(error))
             except StoreError as error:
                 self._log.error("job.unwritable", key=job.key, job=job.id, verdict=verdict.name, reason=str(error))
-                if verdict is RELEASED:
-                    return False
-                verdict = RELEASED
+                if refused:
+                    return FENCED  # the row cannot be written at all; the lease frees it
+                refused = True
+                verdict = rules.failed(f"the outcome {verdict.name} cannot be stored: {error.message}")
 
     async def _write_once(self, job: ClaimedJob, verdict: Verdict) -> bool:
         async with self._database.autocommit() as connection:

@@ -19,6 +19,7 @@ class HeldClaim:
     def __init__(self, database: SqlDatabase, job: ClaimedJob) -> None:
         self._database = database
         self._job = job
+        self._open: AsyncConnection | None = None
         self.cancel_requested = False
         """Whether somebody asked to cancel the job, as far as this node knows."""
 
@@ -29,6 +30,10 @@ class HeldClaim:
                 raise PayloadError(f"progress {number!r} is no number")
         told = {"done": done, "total": total, "unit": unit}
         progress = json_value("progress", told)
+        if self._open is not None and self._database.in_write_transaction:
+            # SQLite has one writer, and this task is it: the progress shows when its transaction commits.
+            self.cancel_requested |= await store_progress(self._open, self._job, progress)
+            return
         async with self._database.autocommit() as connection:
             self.cancel_requested |= await store_progress(connection, self._job, progress)
 
@@ -39,6 +44,10 @@ class HeldClaim:
     @asynccontextmanager
     async def _transaction(self) -> "AsyncIterator[AsyncConnection]":
         async with self._database.begin() as connection:
-            yield connection
+            self._open = connection
+            try:
+                yield connection
+            finally:
+                self._open = None
             # Last thing before the commit: the row stays locked from here on, so nothing can come between.
             await verify_claim(connection, self._job)

@@ -14,14 +14,14 @@ from nocohost.node.identity import new_claim_id
 from nocohost.queue.attempt import Attempt, Attempts
 from nocohost.queue.outcome import Interruption
 from nocohost.queue.supervision import Supervision
-from nocohost.store.claims import ClaimedJob, any_due, claim_jobs, held_jobs, release_unknown, released_jobs
+from nocohost.store.claims import ClaimedJob, any_due, claim_jobs, hand_back, held_jobs, release_unknown
 from nocohost.store.database import SqlDatabase
 from nocohost.store.glance import glance
 
 HINT_SECONDS = 0.1
 """A hint may run ahead of its commit: how long after a hint without a job the consumer looks once more."""
 GRACE_SECONDS = 1.0
-"""What handlers get, once cancelled, before a drain releases their jobs without them."""
+"""What of a drain's time handlers get once cancelled, before their jobs are released without them; a fifth at most."""
 
 
 class Consumer:
@@ -54,6 +54,7 @@ class Consumer:
         self._turning = asyncio.Lock()
         self._supervision = Supervision("consumer", log)
         self._claims = True
+        self._is_fenced = False
         self._closed = False
         self._unsure = False
         self._hinted = False
@@ -90,6 +91,16 @@ class Consumer:
         """Claim nothing from now on; what runs goes on."""
         self._claims = False
 
+    def fence(self) -> None:
+        """Cancel every handler and claim nothing until ``unfence``: the lease may end before the next beat arrives."""
+        self._is_fenced = True
+        self.cancel_all(Interruption.LEASE)
+
+    def unfence(self) -> None:
+        """Claim again: a beat has arrived."""
+        self._is_fenced = False
+        self.wake()
+
     def cancel_all(self, reason: str) -> None:
         """Cancel every handler; ``reason`` is an ``Interruption``: ``drain`` and ``lease`` hand the jobs back."""
         for attempt in self._tasks.values():
@@ -118,7 +129,7 @@ class Consumer:
             if self._unsure or (self._tasks and now >= self._look_at):
                 await self._compare()
                 self._look_at = now + self._poll_seconds
-            if self._claims:
+            if self._claims and not self._is_fenced:
                 await self._claim()
 
     async def _compare(self) -> None:
@@ -167,8 +178,8 @@ class Consumer:
 
     def _start(self, row: ClaimedJob) -> None:
         attempt = self._attempts.prepare(row, self._services[row.key])
-        if not self._claims:
-            attempt.interrupt(Interruption.DRAIN)
+        if not self._claims or self._is_fenced:
+            attempt.interrupt(Interruption.LEASE if self._is_fenced else Interruption.DRAIN)
         task = asyncio.create_task(self._attempts.run(attempt), name=f"attempt {row.key} {row.id}")
         self._tasks[task] = attempt
         task.add_done_callback(self._ended)
@@ -188,8 +199,8 @@ class Consumer:
             task.cancel()
         try:
             async with self._database.begin() as connection:
-                result = await connection.execute(released_jobs(self._node_id))
-            self._log.warning("drain.released", jobs=result.rowcount)
+                count = await hand_back(connection, self._node_id)
+            self._log.warning("drain.released", jobs=count)
         except StoreError as error:
             self._log.error("drain.failed", reason=str(error), hint="the jobs are freed when the lease ends")
 

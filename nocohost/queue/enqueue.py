@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 IDEMPOTENCY_KEY_LENGTH = 255
+READ_BACK_SECONDS = 5.0
+"""How long a lost answer to a commit is worth waiting for the database to come back."""
 PRIORITIES = range(-(2**31), 2**31)
 
 
@@ -120,6 +122,7 @@ class JobQueue:
 
     async def _read_back(self, job: Job) -> Job:
         try:
+            await self._database.wait(READ_BACK_SECONDS)
             async with self._database.connect() as connection:
                 await get_job(connection, job.id)
         except (JobNotFoundError, StoreError) as error:

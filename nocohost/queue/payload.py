@@ -87,7 +87,7 @@ def _canonical(what: str, value: Any) -> bytes:
             return encoded
     except RecursionError:
         fault = "nested too deeply"
-    except ValueError as error:  # a lone surrogate, a cycle, or deeper than the reader goes
+    except (ValueError, TypeError) as error:  # a lone surrogate, a cycle, deeper than the reader goes, an odd mapping
         fault = str(error)
     raise PayloadError(f"{what} is not JSON: {fault}", faults=[fault])
 

@@ -17,8 +17,10 @@ CANCEL_SHARE = 2 / 3
 EXIT_SHARE = 14 / 15
 """Lease minus 1 s in the default profile, minus 0.2 s in the fast one: the process exits if anything still runs."""
 LOOKS_PER_LEASE = 60
-DRAIN_GRACE_SECONDS = 2.5
-"""What the event loop gets past the drain deadline, to cancel handlers and to hand their jobs back itself."""
+DRAIN_GRACE_SECONDS = 0.5
+"""What the event loop gets past the drain deadline to be through, and then the thread that releases in its place."""
+SLEPT_SECONDS = 2.0
+"""A watch that has not looked for so long was itself asleep, with the whole process: the event loop is asked anew."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,10 @@ class Reins:
 
     call_soon: Callable[[Callable[[], None]], object]
     """Runs a function in the event loop's thread: ``loop.call_soon_threadsafe``."""
-    cancel: Callable[[], None]
-    """Cancels every handler; called in the event loop's thread."""
+    fence: Callable[[], None]
+    """Cancels every handler and stops claiming; called in the event loop's thread."""
+    unfence: Callable[[], None]
+    """Lets the node claim again; called in the event loop's thread."""
     busy: Callable[[], int]
     """Tells how many handlers run; called in the watch's thread."""
     release: Callable[[], object]
@@ -54,6 +58,7 @@ class Watch:
         self._monotonic = monotonic
         self._sent_at = monotonic()
         self._asked_at: float | None = None
+        self._looked_at = monotonic()
         self._drain_by: float | None = None
         self._is_fenced = False
         self._has_left = False
@@ -67,6 +72,10 @@ class Watch:
     def drain_within(self, seconds: float) -> None:
         """Enforce the end of a drain that begins now."""
         self._drain_by = self._monotonic() + seconds
+
+    def drained(self) -> None:
+        """Note that the drain is through; what is left to close has time limits of its own."""
+        self._drain_by = None
 
     def silence(self) -> str | None:
         """Say since when the event loop has been silent if that is too long; None while all is well."""
@@ -103,7 +112,8 @@ class Watch:
 
     def _look_at_loop(self, now: float) -> None:
         asked = self._asked_at
-        if asked is None:
+        slept, self._looked_at = now - self._looked_at > SLEPT_SECONDS, now
+        if asked is None or slept:
             self._asked_at = now
             self._reins.call_soon(self._answered)
         elif now - asked >= self._lease:
@@ -112,7 +122,9 @@ class Watch:
     def _look_at_lease(self, now: float) -> None:
         age = now - self._sent_at
         if age < self._lease * CANCEL_SHARE:
-            self._is_fenced = False
+            if self._is_fenced:
+                self._is_fenced = False
+                self._reins.call_soon(self._reins.unfence)
         elif age >= self._lease * EXIT_SHARE and self._reins.busy():
             self._leave(
                 FENCED, f"no heartbeat has arrived for {age:.1f} s, and {self._reins.busy()} handlers still run"
@@ -120,23 +132,25 @@ class Watch:
         elif not self._is_fenced:
             self._is_fenced = True
             self._log.error("node.fenced", reason=f"no heartbeat has arrived for {age:.1f} s", handlers="cancelled")
-            self._reins.call_soon(self._reins.cancel)
+            self._reins.call_soon(self._reins.fence)
 
     def _answered(self) -> None:
         self._asked_at = None
 
     def _end_drain(self) -> None:
         """Leave in the place of an event loop that no longer does; what it held is handed back first, if possible."""
-        releasing = threading.Thread(target=self._release, name="release", daemon=True)
-        releasing.start()
-        releasing.join(DRAIN_GRACE_SECONDS)
-        self._leave(0, "the drain is past its deadline")
+        released = threading.Event()
 
-    def _release(self) -> None:
-        try:
-            self._reins.release()
-        except NocohostError as error:
-            self._log.error("drain.failed", reason=str(error), hint="the jobs are freed when the lease ends")
+        def release() -> None:
+            try:
+                self._reins.release()
+                released.set()
+            except NocohostError as error:
+                self._log.error("drain.failed", reason=str(error), hint="the jobs are freed when the lease ends")
+
+        threading.Thread(target=release, name="release", daemon=True).start()
+        done = released.wait(DRAIN_GRACE_SECONDS)
+        self._leave(0 if done else FENCED, "the drain is past its deadline")
 
     def _leave(self, code: int, reason: str) -> None:
         self._has_left = True

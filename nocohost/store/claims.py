@@ -169,6 +169,16 @@ async def release_unknown(connection: AsyncConnection, node_id: str, known: Sequ
     return count
 
 
+async def hand_back(connection: AsyncConnection, node_id: str) -> int:
+    """Hand back, uncharged, what a leaving node still holds; what was to be cancelled ends so. Return how many.
+
+    The connection must be in a write transaction.
+    """
+    ending = Ending(JobState.CANCELLED, last_error="cancelled on request")
+    await end_jobs(connection, _held_by(node_id) & jobs.c.cancel_requested, ending)
+    return int((await connection.execute(released_jobs(node_id))).rowcount)
+
+
 def released_jobs(node_id: str) -> Update:
     """Return the statement by which a leaving node hands back, uncharged, everything that it still holds."""
     return _released(_held_by(node_id))

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Row,
     Select,
     and_,
+    cast,
     delete,
     false,
     insert,
@@ -19,7 +20,6 @@ from sqlalchemy import (
     not_,
     null,
     select,
-    type_coerce,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -208,8 +208,8 @@ def _hot() -> Select[Any]:
     orphan: ColumnElement[bool] = and_(jobs.c.state == JobState.RUNNING.value, not_(node_lives(jobs.c.node_id)))
     return select(
         *(jobs.c[name] for name in SHARED),
-        type_coerce(null(), Instant()).label("finished_at"),
-        type_coerce(null(), JSON()).label("value"),
+        cast(null(), Instant()).label("finished_at"),
+        cast(null(), JSON()).label("value"),
         jobs.c.cancel_requested,
         orphan.label("orphan"),
     )

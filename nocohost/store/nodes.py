@@ -79,10 +79,10 @@ def beat(connection: Connection, record: NodeRecord, *, lease_seconds: float, st
     took for lost, but a node made quiet stays so, and a late beat turns nothing back. A row that somebody deleted is
     made anew. What the node held may have moved on meanwhile; its claims are refused then.
     """
-    behind = nodes.c.state.in_((*GONE_STATES, "starting"))
+    behind = nodes.c.state.in_(("lost", "starting"))
     renewed = connection.execute(
         update(nodes)
-        .where(nodes.c.id == record.id)
+        .where(nodes.c.id == record.id, nodes.c.state != "stopped")
         .values(
             beat_at=db_now(),
             lease_until=db_after(lease_seconds),
@@ -91,6 +91,8 @@ def beat(connection: Connection, record: NodeRecord, *, lease_seconds: float, st
     )
     if renewed.rowcount:
         return True
+    if connection.scalar(select(nodes.c.id).where(nodes.c.id == record.id)) is not None:
+        return True  # it has left the cluster meanwhile, and a beat that comes late does not bring it back
     connection.execute(_insertion(record, lease_seconds, state))
     return False
 
