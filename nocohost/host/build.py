@@ -1,10 +1,10 @@
 """Put a node together from its settings: who it is, what is installed, which database. Connects to nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nocohost.api.clock import Clock
-from nocohost.api.errors import SettingError
+from nocohost.api.errors import PluginError, SettingError
 from nocohost.api.log import Log
 from nocohost.api.mode import WorkerMode
 from nocohost.host.app import NodeApp
@@ -13,6 +13,7 @@ from nocohost.node.mode import ParsedMode, parse_mode
 from nocohost.node.settings import Settings
 from nocohost.plugins.catalogue import Catalogue
 from nocohost.plugins.declarations import Declarations, load_declarations
+from nocohost.plugins.entry import MIGRATIONS
 from nocohost.queue.enqueue import JobQueue
 from nocohost.store.database import SqlDatabase, open_database
 from nocohost.store.revisions import MigrationSet, core_migrations, migration_sets
@@ -31,12 +32,10 @@ class NodeParts:
     clock: Clock
     log: Log
 
-    def migrations(self) -> Sequence[MigrationSet]:
-        """Return the core's migration set and those of the installed plugins, in the order they are applied."""
-        sets, failures = migration_sets(self.catalogue.in_group("nocohost.migrations"))
-        for plugin, error in failures.items():
-            self.log.error("migrations.unreadable", plugin=plugin, reason=str(error))
-        return [core_migrations(), *sets]
+    def migrations(self) -> tuple[Sequence[MigrationSet], Mapping[str, PluginError]]:
+        """Return the core's migration set and the plugins', in the order they are applied; and the unreadable ones."""
+        sets, failures = migration_sets(self.catalogue.in_group(MIGRATIONS))
+        return [core_migrations(), *sets], failures
 
     def make_queue(self) -> JobQueue:
         """Return the door to the queue on this node's database."""

@@ -22,7 +22,10 @@ async def open_command_app(environ: Mapping[str, str], stream: TextIO) -> AsyncI
     parts = build_node(settings, read_catalogue(), CHILD, clock=SystemClock(), log=log)
     try:
         await parts.database.wait(settings.database.wait_seconds)
-        await ensure_schema(parts.database, parts.migrations(), upgrade_allowed=settings.database.upgrade)
+        sets, unreadable = parts.migrations()
+        unfit = await ensure_schema(parts.database, sets, upgrade_allowed=settings.database.upgrade)
+        for plugin, error in {**unreadable, **unfit}.items():
+            log.warning("migrations.unfit", plugin=plugin, reason=str(error))
         parts.app.open(parts.database, parts.make_queue())
         yield parts.app
     finally:

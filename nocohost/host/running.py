@@ -99,7 +99,9 @@ class RunningNode:
         await database.wait(settings.database.wait_seconds)
         self.status.ping = database.ping
         self._step("comparing the schema")
-        return await ensure_schema(database, self.parts.migrations(), upgrade_allowed=settings.database.upgrade)
+        sets, unreadable = self.parts.migrations()
+        unfit = await ensure_schema(database, sets, upgrade_allowed=settings.database.upgrade)
+        return {**unreadable, **unfit}
 
     async def _admit(self, terminal: bool) -> str | None:
         """Refuse a public address without an admin; on loopback and a terminal, make the first one."""

@@ -207,3 +207,52 @@ def verb(folder, path, *arguments):
     done = subprocess.run([*NODE, *arguments], env=environ, capture_output=True, text=True, timeout=SECONDS)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+def test_a_required_service_that_fails_to_load_exits_70_and_is_named(start, install_wheels):
+    from plugins.wheels import Wheel
+
+    declarations = """
+        from nocohost import JobType, hookimpl
+
+        @hookimpl
+        def register_jobs():
+            return [JobType("vital:work", required=True)]
+    """
+    wheel = Wheel(
+        "acme-vital",
+        {"acme_vital_jobs.py": declarations, "acme_vital.py": "raise RuntimeError('broken')"},
+        {"declarations": {"vital": "acme_vital_jobs"}, "services": {"vital:work": "acme_vital"}},
+    )
+    path = str(install_wheels([wheel]))
+    process = start("vital:work", PYTHONPATH=path)
+    failed = event(process, "node.failed")
+    assert process.wait(SECONDS) == 70
+    assert failed["code"] == "plugin.required"
+    assert "vital:work" in failed["reason"]
+    # A node that does not serve it does not need it.
+    assert event(start("!", PYTHONPATH=path), "node.serving")
+
+
+def test_a_plugin_whose_migrations_cannot_be_read_is_quarantined_and_its_neighbour_served(start, install_wheels):
+    from plugins.wheels import Wheel
+
+    service = """
+        from nocohost import Service, hookimpl
+
+        async def work(job):
+            return None
+
+        @hookimpl
+        def register_services(app):
+            return [Service("unread:work", work)]
+    """
+    wheel = Wheel(
+        "acme-unread",
+        {"acme_unread.py": service, "acme_unread_migrations/__init__.py": ""},
+        {"services": {"unread:work": "acme_unread"}, "migrations": {"acme-unread": "acme_unread_migrations"}},
+    )
+    process = start("unread:work,shop:invoice", PYTHONPATH=str(install_wheels([wheel])))
+    quarantined = event(process, "plugin.quarantined")
+    assert "RUNNABLE_FROM" in quarantined["reason"]
+    assert event(process, "node.serving")["serves"] == ["shop:invoice"]
