@@ -181,4 +181,7 @@ def refuse_cross_site(request: web.Request) -> None:
 
 
 def _digest(text: str) -> bytes:
-    return sha256(text.encode("utf-8", "surrogateescape")).digest()
+    try:
+        return sha256(text.encode()).digest()
+    except UnicodeEncodeError:  # bytes that are no text; no token has any, but a digest all the same
+        return sha256(text.encode("utf-8", "surrogateescape")).digest()

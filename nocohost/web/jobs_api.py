@@ -20,8 +20,6 @@ from nocohost.web.query import bad_query, is_id, page_items, read_query
 
 PATH = "/api/v1/jobs"
 LIST_PARAMETERS = ("key", "state", "after", "limit")
-UNSERVED = "key.unserved"
-GONE = "job.gone"
 
 
 def _must_be_text(value: Any) -> Any:
@@ -77,7 +75,7 @@ async def enqueue_job(request: web.Request) -> web.Response:
     warnings = []
     async with app.database.connect() as connection:
         if not (app.serving(new.key) or await is_served(connection, new.key)):
-            warnings.append({"code": UNSERVED, "message": f"no live node serves {new.key}; the job waits"})
+            warnings.append({"code": "key.unserved", "message": f"no live node serves {new.key}; the job waits"})
         try:
             shown = job_json(await get_job(connection, job.id), warnings)
         except JobNotFoundError:
@@ -144,5 +142,5 @@ def _gone(job: Job) -> dict[str, Any]:
         "id": job.id,
         "key": job.key,
         "state": None,
-        "warnings": [{"code": GONE, "message": message}],
+        "warnings": [{"code": "job.gone", "message": message}],
     }

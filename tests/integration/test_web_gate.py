@@ -1,7 +1,6 @@
 """The gate on real sockets: who comes in, and what becomes of errors."""
 
 import asyncio
-import json
 
 import pytest
 from aiohttp import web
@@ -13,7 +12,6 @@ from nocohost.api.errors import NestedWriteError, PluginContractError, StoreUnav
 from nocohost.api.principal import Principal
 from nocohost.api.routes import Route, route
 from nocohost.node.settings import HttpSettings
-from nocohost.web.deadlines import Deadlines
 from nocohost.web.gate import GATE
 from nocohost.web.keys import APP, PRINCIPAL
 from nocohost.web.metrics import exposition
@@ -285,129 +283,6 @@ async def test_a_request_of_http_1_0_without_a_host_is_refused_on_loopback():
     async with open_shop() as door:
         assert parsed(await door.send(b"GET /open HTTP/1.0\r\n\r\n")).status == 421
         assert parsed(await door.send(b"GET /livez HTTP/1.0\r\n\r\n")).status == 200
-
-
-@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "identity, gzip", "x"])
-async def test_encoded_bodies_are_not_read(coding):
-    async def echo(request: web.Request) -> web.Response:
-        return web.Response(body=await request.read())
-
-    async with open_shop(route("POST", "/echo", echo, public=True)) as door:
-        answer = await door.ask("POST", "/echo", body=b"\x1f\x8b", headers={"Content-Encoding": coding})
-        assert (answer.status, answer.json()["code"]) == (415, "http.encoded_body")
-        assert answer.headers["Accept-Encoding"] == "identity"
-        answer = await door.ask("POST", "/echo", body=b"x", headers={"Content-Encoding": "identity"})
-        assert answer.body == b"x"
-
-
-async def test_a_body_above_the_limit_is_413_told_or_not():
-    async def size(request: web.Request) -> web.Response:
-        return web.json_response(len(await request.read()))
-
-    settings = HttpSettings(body_bytes=1000)
-    async with open_shop(route("POST", "/size", size, public=True), settings=settings) as door:
-        assert (await door.ask("POST", "/size", body=b"x" * 1000)).json() == 1000
-        answer = await door.ask("POST", "/size", body=b"x" * 1001)
-        assert (answer.status, answer.json()["code"]) == (413, "http.body_too_large")
-        chunked = b"POST /size HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
-        assert parsed(await door.send(chunked + b"3e9\r\n" + b"x" * 1001 + b"\r\n0\r\n\r\n")).status == 413
-
-
-async def test_a_handler_may_stream_more_than_the_limit():
-    async def size(request: web.Request) -> web.Response:
-        return web.json_response(sum([len(chunk) async for chunk in request.content.iter_chunked(65536)]))
-
-    settings = HttpSettings(body_bytes=1000)
-    async with open_shop(route("POST", "/upload", size, public=True), settings=settings) as door:
-        assert (await door.ask("POST", "/upload", body=b"x" * 3_000_000)).json() == 3_000_000
-
-
-@pytest.mark.parametrize("body", [b"{", b"NaN", b"[" * 100_000, b"9" * 5000, b'{"a":1,"a":2}', b"\xff"])
-async def test_json_that_a_plugin_awaits_is_strict(body):
-    async def echo(request: web.Request) -> web.Response:
-        return web.json_response(await request.json())
-
-    async with open_shop(route("POST", "/echo", echo, public=True)) as door:
-        assert (await door.ask("POST", "/echo", body=b'{"a": [1]}')).json() == {"a": [1]}
-        answer = await door.ask("POST", "/echo", body=body)
-        assert (answer.status, answer.json()["code"]) == (400, "http.bad_json")
-
-
-async def test_a_plugin_may_read_json_its_own_way():
-    async def lenient(request: web.Request) -> web.Response:
-        return web.json_response(str(await request.json(loads=json.loads)))
-
-    async with open_shop(route("POST", "/lenient", lenient, public=True)) as door:
-        assert (await door.ask("POST", "/lenient", body=b"[NaN]")).json() == "[nan]"
-
-
-@pytest.mark.parametrize(
-    "raw",
-    [
-        b"GARBAGE\r\n\r\n",
-        b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n",
-        b"GET / HTTP/1.1\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: localhost\r\nbad header\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: \x00\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 200 + b"\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-    ],
-)
-async def test_what_is_not_http_is_a_400_problem_and_the_connection_is_closed(raw, caplog):
-    async with open_shop() as door:
-        answer = parsed(await door.send(raw))
-        assert (answer.status, answer.json()["code"]) == (400, "http.bad_request")
-        assert answer.headers["Server"] == "nocohost"
-        assert answer.headers["Connection"] == "close"
-        assert not caplog.records
-
-
-@pytest.mark.parametrize(
-    "raw",
-    [
-        b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 9000 + b"\r\n\r\n",
-    ],
-)
-async def test_lines_that_are_too_long_are_431(raw):
-    async with open_shop() as door:
-        answer = parsed(await door.send(raw))
-        assert (answer.status, answer.json()["code"]) == (431, "http.headers_too_large")
-
-
-async def test_a_body_whose_chunks_are_broken_is_400():
-    async def read(request: web.Request) -> web.Response:
-        return web.Response(body=await request.read())
-
-    deadlines = Deadlines(idle_seconds=0.4)  # the scan that finds it goes by the shortest deadline
-    async with open_shop(route("POST", "/read", read, public=True), deadlines=deadlines) as door:
-        head = b"POST /read HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
-        assert parsed(await door.send(head, b"zz\r\nx\r\n", pause=0.05)).status == 400
-        assert door.log.events("http.failed") == []
-
-
-async def test_a_body_is_invited_only_of_who_may_come_in():
-    async def read(request: web.Request) -> web.Response:
-        return web.Response(body=await request.read())
-
-    async with open_shop(route("POST", "/read", read, permission="shop.read")) as door:
-
-        def head(token: str, expect: str) -> bytes:
-            return (
-                f"POST /read HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n"
-                f"Content-Length: 2\r\nExpect: {expect}\r\n\r\n"
-            ).encode()
-
-        for _ in range(2):  # asked, then remembered
-            invited = await door.send(head(READER, "100-continue"), b"ok", pause=0.05)
-            assert invited.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
-        refused = await door.send(head("nch_wrong_secret", "100-continue"), b"ok")
-        assert refused.startswith(b"HTTP/1.1 401")
-        odd = parsed(await door.send(head(READER, "miracles"), b"ok"))
-        assert (odd.status, odd.json()["code"]) == (417, "http.expectation")
 
 
 async def test_the_failure_of_an_authenticator_is_401_and_logged():

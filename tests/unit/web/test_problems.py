@@ -86,6 +86,19 @@ def test_a_plugins_http_error_without_a_text_is_told_in_words(error):
     assert body_of(problem_of_http(error, ""))["detail"] == "Not Found"
 
 
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (web.HTTPLengthRequired(), "http.length_required"),
+        (web.HTTPTooManyRequests(), "http.too_many_requests"),
+        (web.HTTPUnsupportedMediaType(), "http.media_type"),
+        (web.HTTPForbidden(), "http.forbidden"),
+    ],
+)
+def test_the_code_of_an_http_error_is_stable(error, code):
+    assert body_of(problem_of_http(error, ""))["code"] == code
+
+
 def test_an_http_error_nobody_has_a_code_for_is_named_by_its_status():
     assert body_of(problem_of_http(web.HTTPGone(), ""))["code"] == "http.status_410"
 
