@@ -12,10 +12,11 @@ from nocohost.web.access import Access
 from nocohost.web.gate import GATE, Gate
 from nocohost.web.health import Health, HealthProbes
 from nocohost.web.hosts import HostPolicy
-from nocohost.web.jobs_api import add_jobs_api
+from nocohost.web.jobs_api import job_operations
 from nocohost.web.keys import APP, BODY_BYTES
 from nocohost.web.metrics import RequestMetrics
-from nocohost.web.nodes_api import add_nodes_api
+from nocohost.web.nodes_api import node_operations
+from nocohost.web.openapi import add_operations
 from nocohost.web.routing import add_plugin_routes
 
 GET = ("GET", "HEAD")
@@ -40,8 +41,7 @@ def build_application(
     gate = Gate(application, access, hosts, RequestMetrics(registry), log=app.log, access_log=settings.access_log)
     application[GATE] = gate
     add_health_routes(gate, health)
-    add_jobs_api(gate)
-    add_nodes_api(gate)
+    add_operations(gate, [*job_operations(), *node_operations()])
     add_plugin_routes(gate, routes)
     return application
 

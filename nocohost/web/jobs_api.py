@@ -12,13 +12,16 @@ from nocohost.api.job import Job, JobState
 from nocohost.api.keys import is_key
 from nocohost.store.jobs import JobRow, cancel_job, drop_job, get_job, job_json, list_jobs, retry_job
 from nocohost.store.nodes import is_served
-from nocohost.web.gate import Gate
 from nocohost.web.json_body import read_model
 from nocohost.web.keys import APP
+from nocohost.web.openapi import Operation, Parameter
 from nocohost.web.problems import RequestRefusedError
-from nocohost.web.query import bad_query, is_id, page_items, read_query
+from nocohost.web.query import MAX_PAGE_ITEMS, bad_query, is_id, page_items, read_query
+from nocohost.web.views import JobPageView, JobView
 
 PATH = "/api/v1/jobs"
+ONE = f"{PATH}/{{id}}"
+OPERATE_PROBLEMS = (400, 404, 409)
 LIST_PARAMETERS = ("key", "state", "after", "limit")
 
 
@@ -52,13 +55,64 @@ class NewJob(BaseModel):
     priority: int | None = Field(None, ge=-(2**31), lt=2**31, description="lower runs first; unset: the job type's")
 
 
-def add_jobs_api(gate: Gate) -> None:
-    """Add the routes."""
-    gate.add(["POST"], PATH, enqueue_job, permission="job.enqueue")
-    gate.add(["GET", "HEAD"], PATH, show_jobs, permission="job.read")
-    gate.add(["GET", "HEAD"], f"{PATH}/{{id}}", show_job, permission="job.read")
-    for verb, operate in (("retry", retry_job), ("cancel", cancel_job), ("drop", drop_job)):
-        gate.add(["POST"], f"{PATH}/{{id}}/{verb}", _operation(operate), permission="job.operate")
+def job_operations() -> list[Operation]:
+    """Return what can be done with jobs."""
+    return [
+        Operation(
+            "POST",
+            PATH,
+            enqueue_job,
+            "job.enqueue",
+            "Enqueue a job",
+            {202: JobView},
+            body=NewJob,
+            parameters=[Parameter("Idempotency-Key", "the same as idempotency_key of the body", place="header")],
+            problems=(400, 404, 409, 413, 415, 422),
+        ),
+        Operation(
+            "GET",
+            PATH,
+            show_jobs,
+            "job.read",
+            "List jobs, newest first, those that are over included",
+            {200: JobPageView},
+            parameters=[
+                Parameter("key", "only jobs of this service key"),
+                Parameter("state", "only jobs in this state", {"type": "string", "enum": list(JobState)}),
+                Parameter("after", "next of the page before"),
+                Parameter("limit", "jobs on a page", {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_ITEMS}),
+            ],
+            problems=(400,),
+        ),
+        Operation("GET", ONE, show_job, "job.read", "Show one job", {200: JobView}, problems=(400, 404)),
+        Operation(
+            "POST",
+            f"{ONE}/retry",
+            retry,
+            "job.operate",
+            "Put a dead or cancelled job back to pending, with all its attempts",
+            {200: JobView},
+            problems=OPERATE_PROBLEMS,
+        ),
+        Operation(
+            "POST",
+            f"{ONE}/cancel",
+            cancel,
+            "job.operate",
+            "Cancel a pending job, or ask a running one to stop",
+            {200: JobView, 202: JobView},
+            problems=OPERATE_PROBLEMS,
+        ),
+        Operation(
+            "POST",
+            f"{ONE}/drop",
+            drop,
+            "job.operate",
+            "Remove a pending or dead job for good",
+            {200: JobView},
+            problems=OPERATE_PROBLEMS,
+        ),
+    ]
 
 
 async def enqueue_job(request: web.Request) -> web.Response:
@@ -107,16 +161,29 @@ async def show_job(request: web.Request) -> web.Response:
     return web.json_response(job_json(row))
 
 
-def _operation(operate: Callable[[Any, str], Awaitable[JobRow]]) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def operation(request: web.Request) -> web.Response:
-        read_query(request, ())
-        job_id = _job_id(request)
-        async with request.app[APP].database.begin() as connection:
-            row = await operate(connection, job_id)
-        # A job that runs is only asked to stop; its handler may take a moment.
-        return web.json_response(job_json(row), status=202 if row.cancel_requested else 200)
+async def retry(request: web.Request) -> web.Response:
+    """Retry a job."""
+    return await _operate(request, retry_job)
 
-    return operation
+
+async def cancel(request: web.Request) -> web.Response:
+    """Cancel a job; one that runs is only asked to stop, and its handler may take a moment: 202."""
+    return await _operate(request, cancel_job)
+
+
+async def drop(request: web.Request) -> web.Response:
+    """Drop a job, and show what it was."""
+    return await _operate(request, drop_job)
+
+
+async def _operate(request: web.Request, operate: Callable[[Any, str], Awaitable[JobRow]]) -> web.Response:
+    read_query(request, ())
+    job_id = _job_id(request)
+    async with request.app[APP].database.begin() as connection:
+        row = await operate(connection, job_id)
+    if not row.cancel_requested:
+        return web.json_response(job_json(row))
+    return web.json_response(job_json(row), status=202, headers={hdrs.LOCATION: f"{PATH}/{job_id}"})
 
 
 def _job_id(request: web.Request) -> str:
@@ -138,9 +205,5 @@ def _idempotency_key(request: web.Request, new: NewJob) -> str | None:
 def _gone(job: Job) -> dict[str, Any]:
     """Return what is still known of a job whose idempotency key has outlived it."""
     message = "the first job of this idempotency key is over, and its history is gone"
-    return {
-        "id": job.id,
-        "key": job.key,
-        "state": None,
-        "warnings": [{"code": "job.gone", "message": message}],
-    }
+    unknown = dict.fromkeys(JobView.model_fields)
+    return {**unknown, "id": job.id, "key": job.key, "warnings": [{"code": "job.gone", "message": message}]}

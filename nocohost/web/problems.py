@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
 from aiohttp import hdrs, web
+from pydantic import BaseModel, Field
 
 from nocohost.api.errors import (
     AppNotOpenError,
@@ -67,6 +68,19 @@ HTTP_CODES: Mapping[int, str] = {
     500: "http.internal",
     503: "http.unavailable",
 }
+
+
+class Problem(BaseModel):
+    """What went wrong, and what to do about it."""
+
+    type: str = Field(description="urn:nocohost:problem: and the code")
+    code: str
+    title: str
+    status: int
+    detail: str
+    hint: str = ""
+    faults: list[str] = Field(default=[], description="every fault of the request")
+    request_id: str = Field(default="", description="the log has more under this id")
 
 
 class RequestRefusedError(NocohostError):

@@ -122,6 +122,7 @@ async def test_a_job_that_its_idempotency_key_outlived_is_told(open_api, databas
         again = await post(door, key="shop:invoice", payload={"order": 1}, idempotency_key="k1")
         assert again.status == 202
         assert (again.json()["id"], again.json()["state"]) == (first["id"], None)
+        assert set(again.json()) == JOB_FIELDS
         assert [warning["code"] for warning in again.json()["warnings"]] == ["job.gone"]
 
 

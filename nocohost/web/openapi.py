@@ -1,0 +1,124 @@
+"""The API described as OpenAPI 3.1, from the same operations and models that serve it."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import hdrs, web
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from nocohost.api.version import VERSION
+from nocohost.web.gate import Gate
+from nocohost.web.problems import CONTENT_TYPE, Problem
+
+PATH = "/api/openapi.json"
+REFERENCE = "#/components/schemas/{model}"
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of the query or a header."""
+
+    name: str
+    description: str
+    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
+    place: str = "query"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method of one path of the API: how it is served, and how it is described."""
+
+    method: str
+    path: str
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    permission: str
+    summary: str
+    answers: Mapping[int, type[BaseModel]]
+    body: type[BaseModel] | None = None
+    parameters: Sequence[Parameter] = ()
+    problems: Sequence[int] = ()
+
+
+def add_operations(gate: Gate, operations: Sequence[Operation]) -> None:
+    """Serve the operations, and their description under ``/api/openapi.json``; ``GET`` answers ``HEAD`` too.
+
+    The description is written when it is first asked for: a start should not wait for it.
+    """
+    for operation in operations:
+        methods = ["GET", "HEAD"] if operation.method == "GET" else [operation.method]
+        gate.add(methods, operation.path, operation.handler, permission=operation.permission)
+    written: list[dict[str, Any]] = []
+
+    async def openapi(request: web.Request) -> web.Response:
+        if not written:
+            written.append(describe(operations))
+        return web.json_response(written[0])
+
+    gate.add(["GET", "HEAD"], PATH, openapi, permission="api.read")
+
+
+def describe(operations: Sequence[Operation]) -> dict[str, Any]:
+    """Return the OpenAPI document of the operations."""
+    models = {Problem: None} | {model: None for operation in operations for model in _models(operation)}
+    _, definitions = models_json_schema([(model, "serialization") for model in models], ref_template=REFERENCE)
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _describe(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "nocohost", "version": VERSION, "description": "The API of a node that serves requests."},
+        "security": [{"token": []}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "schemas": definitions["$defs"],
+        },
+    }
+
+
+def _models(operation: Operation) -> list[type[BaseModel]]:
+    return [*operation.answers.values(), *([operation.body] if operation.body else [])]
+
+
+def _describe(operation: Operation) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "operationId": operation.handler.__name__,
+        "summary": operation.summary,
+        "description": f"Permission: `{operation.permission}`.",
+        "responses": {
+            **{str(status): _answer(status, model) for status, model in operation.answers.items()},
+            **{str(status): _problem(status) for status in sorted({*operation.problems, 401, 403, 503})},
+        },
+    }
+    parameters: list[dict[str, Any]] = [
+        {"name": one.name, "in": one.place, "description": one.description, "schema": dict(one.schema)}
+        for one in operation.parameters
+    ]
+    if "{id}" in operation.path:
+        parameters.append(
+            {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
+        )
+    if parameters:
+        described["parameters"] = parameters
+    if operation.body:
+        described["requestBody"] = {"required": True, "content": {JSON: _schema(operation.body)}}
+    return described
+
+
+def _answer(status: int, model: type[BaseModel]) -> dict[str, Any]:
+    answer: dict[str, Any] = {"description": HTTPStatus(status).phrase, "content": {JSON: _schema(model)}}
+    if status == HTTPStatus.ACCEPTED:
+        answer["headers"] = {hdrs.LOCATION: {"schema": {"type": "string"}}}
+    return answer
+
+
+def _problem(status: int) -> dict[str, Any]:
+    return {"description": HTTPStatus(status).phrase, "content": {CONTENT_TYPE: _schema(Problem)}}
+
+
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    return {"schema": {"$ref": REFERENCE.format(model=model.__name__)}}

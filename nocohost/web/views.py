@@ -1,0 +1,65 @@
+"""What the API answers, as models: they describe it, the store's functions shape it, a test holds the two together."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+
+class WarningView(BaseModel):
+    """Something that is done all the same, but that somebody should know."""
+
+    code: str
+    message: str
+
+
+class JobView(BaseModel):
+    """One job.
+
+    ``state`` and all that belongs to it are null when an idempotency key has outlived its job and the job's history.
+    """
+
+    id: str
+    key: str
+    state: Literal["pending", "running", "succeeded", "dead", "cancelled"] | None
+    attempts: int | None = Field(description="attempts charged so far")
+    priority: int | None = Field(description="lower runs first")
+    group: str | None
+    run_at: datetime | None = Field(description="not before this instant")
+    enqueued_at: datetime | None
+    started_at: datetime | None = Field(description="start of the current or last attempt")
+    finished_at: datetime | None
+    node: str | None = Field(description="boot id of the node that holds or last held the job")
+    orphan: bool | None = Field(description="running by its state, but its node is gone; another node frees it")
+    value: Any = Field(description="what the handler returned")
+    last_error: str | None
+    progress: Any
+    warnings: list[WarningView]
+
+
+class JobPageView(BaseModel):
+    """Some jobs, newest first."""
+
+    items: list[JobView]
+    next: str | None = Field(description="give it as after; null on the last page")
+
+
+class NodeView(BaseModel):
+    """One node."""
+
+    id: str = Field(description="boot id, new at every start")
+    name: str
+    mode: str = Field(description="canonical worker mode")
+    requests: bool
+    services: list[str] = Field(description="keys that the node really serves")
+    state: Literal["starting", "serving", "quiet", "draining", "stopped", "lost"]
+    beat_at: datetime
+    version: str
+    plugins: dict[str, str] = Field(description="distribution and its version")
+
+
+class NodePageView(BaseModel):
+    """The nodes that are known."""
+
+    items: list[NodeView]
+    next: str | None
