@@ -103,9 +103,13 @@ class SqlDatabase:
             async with self._alone.connect() as connection:
                 yield connection
 
-    def open_sync(self) -> Engine:
-        """Return a synchronous engine on the same database, for a thread of its own; the caller disposes of it."""
-        return make_sync_engine(self._url, clock=self._clock, synchronous=self._synchronous)
+    def open_sync(self, *, limited: bool = True) -> Engine:
+        """Return a synchronous engine on the same database, for a thread of its own; the caller disposes of it.
+
+        Only migrations may take longer than the limits of PostgreSQL statements and transactions.
+        """
+        engine = make_sync_engine(self._url, clock=self._clock, synchronous=self._synchronous, limited=limited)
+        return engine.execution_options(**{WRITES: True})
 
     async def ping(self) -> None:
         """Ask the database the cheapest question; raises ``StoreError`` when it does not answer."""
@@ -154,22 +158,17 @@ class SqlDatabase:
         watch = _Watch(self._turn, self._log, place)
         try:
             with translated(self.shown):
-                async with self._writing.connect() as connection:
-                    transaction = await connection.begin()
+                # Nested blocks, so that a commit or rollback of the owner's own is answered as on PostgreSQL: whatever
+                # it executes after that raises, instead of being lost without a word.
+                async with self._writing.connect() as connection, connection.begin():
                     await watch.start(connection)
                     try:
                         yield connection
-                        watch.disarm()
-                        if watch.expired:
-                            raise watch.error()
-                        if transaction.is_active:  # else its owner has rolled it back
-                            await transaction.commit()
                     finally:
-                        watch.disarm()
-                        if watch.expired:
+                        if watch.ended():
                             await connection.invalidate()
-                        elif transaction.is_active:
-                            await transaction.rollback()
+                    if watch.expired:
+                        raise watch.error()
         except StoreError as error:
             if watch.expired and not isinstance(error, TransactionExpiredError):
                 raise watch.error() from error
@@ -185,6 +184,8 @@ class _Watch:
         self._turn = turn
         self._log = log
         self._place = place
+        task = asyncio.current_task()
+        self._task = task.get_name() if task is not None else ""
         self._sentence = f"the write transaction begun at {place} was open for {TURN_SECONDS:g} s and was rolled back"
         self._timer: asyncio.TimerHandle | None = None
         self._rollback: asyncio.Task[None] | None = None
@@ -206,21 +207,26 @@ class _Watch:
         self._driver, self._info = raw.driver_connection, raw.info
         self._timer = asyncio.get_running_loop().call_later(TURN_SECONDS, self._expire)
 
-    def disarm(self) -> None:
-        """Stop counting: the owner is about to commit."""
+    def ended(self) -> bool:
+        """Stop counting: the owner is about to commit. Return whether it is too late for that."""
         if self._timer is not None:
             self._timer.cancel()
+            # The timer itself is late when the owner has blocked the event loop.
+            if not self.expired and asyncio.get_running_loop().time() >= self._timer.when():
+                self._expire()
+        return self.expired
 
     async def stop(self) -> None:
         """Stop counting; give the turn back unless the watch has done so."""
-        self.disarm()
+        if self._timer is not None:
+            self._timer.cancel()
         if self._rollback is None:
             self._turn.give_back()
         else:
             await asyncio.shield(self._rollback)
 
     def _expire(self) -> None:
-        self._log.error("transaction.expired", place=self._place, seconds=TURN_SECONDS)
+        self._log.error("transaction.expired", place=self._place, task=self._task, seconds=TURN_SECONDS)
         # From here on the owner's statements and commit are refused; what is under way ends before the roll back.
         self._info[EXPIRED] = self._sentence
         self._rollback = asyncio.create_task(self._roll_back(), name="roll back expired transaction")
@@ -228,6 +234,7 @@ class _Watch:
     async def _roll_back(self) -> None:
         try:
             with suppress(ValueError, sqlite3.Error):  # closed by its owner already, which rolls back too
+                await self._driver.interrupt()  # one long statement must not keep the turn
                 # A statement already on its way to the driver's thread would begin and commit by itself.
                 await self._driver.execute("PRAGMA query_only=ON")
                 await self._driver.rollback()

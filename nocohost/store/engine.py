@@ -4,7 +4,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from pydantic_core import from_json, to_json
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Dialect, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -16,6 +16,7 @@ from nocohost.node.secrecy import without_password
 from nocohost.store.types import EPOCH, MICROSECOND
 
 BUSY_SECONDS = 10.0
+LIMITS = "-c statement_timeout=30s -c idle_in_transaction_session_timeout=60s"
 EXPIRED = "nocohost_expired"
 """Where a rolled-back connection keeps the sentence that its owner is told."""
 EXPIRED_HINT = "keep write transactions short; do slow work before them"
@@ -27,7 +28,7 @@ def database_url(text: str) -> URL:
     """Return the SQLAlchemy URL of a plain ``sqlite:///`` or ``postgresql://`` one; raises ``ConfigError``."""
     try:
         url = make_url(text)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:  # ValueError: a port that is no number
         raise ConfigError(
             "the database URL cannot be read", hint="sqlite:///path or postgresql://user:password@host/name"
         ) from error
@@ -49,23 +50,33 @@ def make_async_engine(
     """Return an engine for the event loop; nothing is connected yet. ``read_only`` engines refuse writes on SQLite."""
     try:
         if url.get_backend_name() != "sqlite":
-            return create_async_engine(
-                url, pool_size=pool_size, max_overflow=pool_size, pool_timeout=BUSY_SECONDS, **_json(), **_network(url)
+            network = create_async_engine(
+                url,
+                pool_size=pool_size,
+                max_overflow=pool_size,
+                pool_timeout=BUSY_SECONDS,
+                **_common(),
+                **_network(url),
             )
-        engine = create_async_engine(url, pool_size=pool_size, max_overflow=-1, **_json(), **_file())
-    except ModuleNotFoundError as error:
+            _limit(network.sync_engine)
+            return network
+        engine = create_async_engine(url, pool_size=pool_size, max_overflow=-1, **_common(), **_file())
+    except ImportError as error:  # psycopg itself, or the libpq it wraps
         raise _driver_missing() from error
     _prepare_sqlite(engine.sync_engine, clock, synchronous, read_only=read_only)
     return engine
 
 
-def make_sync_engine(url: URL, *, clock: Clock, synchronous: str) -> Engine:
+def make_sync_engine(url: URL, *, clock: Clock, synchronous: str, limited: bool = True) -> Engine:
     """Return an engine for a thread of its own, such as the beat's; each connection is opened anew."""
     try:
         if url.get_backend_name() != "sqlite":
-            return create_engine(url, poolclass=NullPool, **_json(), **_network(url))
-        engine = create_engine(url.set(drivername="sqlite+pysqlite"), poolclass=NullPool, **_json(), **_file())
-    except ModuleNotFoundError as error:
+            network = create_engine(url, poolclass=NullPool, **_common(), **_network(url))
+            if limited:
+                _limit(network)
+            return network
+        engine = create_engine(url.set(drivername="sqlite+pysqlite"), poolclass=NullPool, **_common(), **_file())
+    except ImportError as error:
         raise _driver_missing() from error
     _prepare_sqlite(engine, clock, synchronous, read_only=False)
     return engine
@@ -81,8 +92,12 @@ def _driver_missing() -> ConfigError:
     return ConfigError("the PostgreSQL driver is not installed", hint="pip install 'nocohost[postgres]'")
 
 
-def _json() -> dict[str, Any]:
-    return {"json_serializer": lambda value: to_json(value).decode(), "json_deserializer": from_json}
+def _common() -> dict[str, Any]:
+    return {
+        "json_serializer": lambda value: to_json(value).decode(),
+        "json_deserializer": from_json,
+        "hide_parameters": True,  # payloads stay out of tracebacks
+    }
 
 
 def _file() -> dict[str, Any]:
@@ -101,6 +116,25 @@ def _network(url: URL) -> dict[str, Any]:
         "application_name": "nocohost",
     }
     return {"connect_args": {name: value for name, value in arguments.items() if name not in url.query}}
+
+
+def _limit(engine: Engine) -> None:
+    """Let PostgreSQL end statements and transactions that hang, unless the URL has ``options`` of its own.
+
+    The limits go with the start of a session, which costs nothing. A pooler such as PgBouncer refuses them, because
+    its sessions are shared; then they are the business of its administrator.
+    """
+
+    @event.listens_for(engine, "do_connect")
+    def connect(dialect: Dialect, record: Any, arguments: Any, options: dict[str, Any]) -> Any:
+        if "options" in options:
+            return None
+        try:
+            return dialect.connect(*arguments, **options, options=LIMITS)
+        except dialect.loaded_dbapi.OperationalError as error:
+            if "unsupported startup parameter" not in str(error):
+                raise
+        return dialect.connect(*arguments, **options)
 
 
 def _prepare_sqlite(engine: Engine, clock: Clock, synchronous: str, *, read_only: bool) -> None:

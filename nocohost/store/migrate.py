@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from threading import Event
 from typing import Any
 
 from packaging.version import Version
@@ -70,7 +71,11 @@ async def upgrade(database: SqlDatabase, sets: Sequence[MigrationSet]) -> dict[s
     Waits for its turn when another node is at it. A plugin's set that fails is rolled back to its last whole revision
     and leaves the others alone; a failure of the core's own set is raised.
     """
-    return await asyncio.to_thread(upgrade_under_lock, database, sets)
+    stop = Event()
+    try:
+        return await asyncio.to_thread(upgrade_under_lock, database, sets, stop)
+    finally:
+        stop.set()  # cancelled: the thread must not keep the process while another node migrates
 
 
 async def ensure_schema(
@@ -83,6 +88,9 @@ async def ensure_schema(
     """
     failures: dict[str, NocohostError] = {}
     statuses = await schema_status(database, sets)
+    for status in statuses:
+        if status.plugin == CORE and status.state is SchemaState.TOO_NEW:
+            raise _too_new(status)
     if upgrade_allowed and any(status.state is SchemaState.BEHIND for status in statuses):
         failures = await upgrade(database, sets)
         statuses = await schema_status(database, sets)
@@ -101,13 +109,15 @@ def _fault(status: SchemaStatus) -> SchemaVersionError | None:
             f"the schema of {status.plugin} is at {status.found or 'nothing'}, this version needs {status.head}",
             hint="run: nocohost db upgrade",
         )
-    if status.state is SchemaState.TOO_NEW:
-        return SchemaVersionError(
-            f"the schema of {status.plugin} was written by version {status.migrated_by} and runs from version "
-            f"{status.runnable_from} on; this is {status.version}",
-            hint="install a newer version",
-        )
-    return None
+    return _too_new(status) if status.state is SchemaState.TOO_NEW else None
+
+
+def _too_new(status: SchemaStatus) -> SchemaVersionError:
+    return SchemaVersionError(
+        f"the schema of {status.plugin} was written by version {status.migrated_by} and runs from version "
+        f"{status.runnable_from} on; this is {status.version}",
+        hint="install a newer version",
+    )
 
 
 def _judge(item: MigrationSet, found: str | None, row: Any) -> SchemaStatus:

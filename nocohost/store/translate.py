@@ -7,12 +7,22 @@ from contextlib import contextmanager
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from nocohost.api.errors import ConfigError, NocohostError, StoreConflictError, StoreError, StoreUnavailableError
+from nocohost.api.errors import (
+    ConfigError,
+    NocohostError,
+    StoreConflictError,
+    StoreError,
+    StoreUnavailableError,
+    TransactionExpiredError,
+)
 
 CONFLICTS = frozenset({"40001", "40P01"})
 """PostgreSQL: serialization failure, deadlock."""
-UNAVAILABLE = ("08", "53", "57P", "55P03", "25006")
-"""PostgreSQL: connection, resources (disk full, too many connections), shutdown, lock timeout, read-only standby."""
+EXPIRED = frozenset({"25P03", "25P04"})
+"""PostgreSQL: idle-in-transaction timeout, transaction timeout."""
+UNAVAILABLE = ("08", "53", "57P", "57014", "55P03", "25006")
+"""PostgreSQL: connection, resources (disk full, too many connections), shutdown, statement timeout, lock timeout,
+read-only standby."""
 REFUSED: Mapping[str, str] = {
     "28": "user or password is refused",
     "3D000": "the database does not exist",
@@ -20,7 +30,9 @@ REFUSED: Mapping[str, str] = {
 }
 SQLITE_UNAVAILABLE = ("locked", "busy", "disk is full", "readonly database", "unable to open", "disk i/o error")
 REFUSED_TEXT = re.compile(
-    r"password authentication failed|no password supplied|does not exist|no pg_hba", re.IGNORECASE
+    r"password authentication failed|no password supplied|does not exist|no pg_hba|does not support SSL|"
+    r"invalid connection option|invalid \w+ value|bad value for",
+    re.IGNORECASE,
 )
 
 READ_ONLY = re.compile(r"attempt to write a readonly database|in a read-only transaction")
@@ -56,6 +68,8 @@ def translate(error: SQLAlchemyError, what: str = "") -> NocohostError:
     if isinstance(error, IntegrityError):
         return StoreConflictError(text)
     state = getattr(original, "sqlstate", None) or ""
+    if state in EXPIRED:
+        return TransactionExpiredError(text, hint="keep write transactions short; do slow work before them")
     if state in CONFLICTS:
         return StoreConflictError(text)
     for prefix, sentence in REFUSED.items():

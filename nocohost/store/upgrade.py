@@ -4,9 +4,10 @@ import contextlib
 import fcntl
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from threading import Event
 from typing import Any, TextIO
 
-from sqlalchemy import Connection, Engine, delete, insert, text
+from sqlalchemy import Connection, Engine, delete, insert
 from sqlalchemy.exc import SQLAlchemyError
 
 from nocohost.api.errors import NocohostError, PluginContractError, StoreUnavailableError
@@ -17,15 +18,22 @@ from nocohost.store.schema import migrations
 from nocohost.store.translate import translate
 from nocohost.store.types import db_now
 
+POLL_SECONDS = 0.1
 LOCK = 0x6E6F636F  # "noco": the advisory lock of migrations on PostgreSQL
 
 
-def upgrade_under_lock(database: SqlDatabase, sets: Sequence[MigrationSet]) -> dict[str, NocohostError]:
-    """Apply every set that is behind; see ``nocohost.store.migrate.upgrade``. Blocks."""
+def upgrade_under_lock(
+    database: SqlDatabase, sets: Sequence[MigrationSet], stop: Event | None = None
+) -> dict[str, NocohostError]:
+    """Apply every set that is behind; see ``nocohost.store.migrate.upgrade``. Blocks.
+
+    ``stop`` ends the wait for another node that is at it.
+    """
     failures: dict[str, NocohostError] = {}
-    engine = database.open_sync()
+    stop = stop or Event()
+    engine = database.open_sync(limited=False)
     try:
-        with _locked(engine, database.file):
+        with _locked(engine, database.file, stop):
             for item in sets:
                 try:
                     _apply(engine, item)
@@ -41,6 +49,7 @@ def upgrade_under_lock(database: SqlDatabase, sets: Sequence[MigrationSet]) -> d
 def _apply(engine: Engine, item: MigrationSet) -> None:
     with engine.connect().execution_options(**{WRITES: True}) as connection:
         try:
+            _keep_children(connection)
             if not _is_behind(connection, item):  # another node was first
                 return
             _run_revisions(connection, item)
@@ -52,6 +61,16 @@ def _apply(engine: Engine, item: MigrationSet) -> None:
             raise PluginContractError(
                 f"a migration of {item.plugin} failed: {type(error).__name__}: {error}"
             ) from error
+
+
+def _keep_children(connection: Connection) -> None:
+    """Switch SQLite's foreign keys off: a batch migration drops the old table, which would cascade to its children.
+
+    It is said to the driver before any transaction, within which SQLite ignores it; the connection is not reused.
+    """
+    if connection.dialect.name == "sqlite":
+        driver: Any = connection.connection.driver_connection
+        driver.execute("PRAGMA foreign_keys=OFF")
 
 
 def _is_behind(connection: Connection, item: MigrationSet) -> bool:
@@ -75,6 +94,8 @@ def _run_revisions(connection: Connection, item: MigrationSet) -> None:
         return script._upgrade_revs("heads", revision)  # type: ignore[arg-type]
 
     def note(*_: Any, **step: Any) -> None:
+        if connection.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
+            raise PluginContractError(f"a migration of {item.plugin} leaves rows whose foreign keys point nowhere")
         # In the transaction of each revision: were it noted at the end, a node killed just before would leave later
         # starts nothing to do, and older versions would go by what an older one allowed.
         _note(connection, item)
@@ -107,23 +128,48 @@ def _note(connection: Connection, item: MigrationSet) -> None:
 
 
 @contextlib.contextmanager
-def _locked(engine: Engine, file: str | None) -> Iterator[None]:
+def _locked(engine: Engine, file: str | None, stop: Event) -> Iterator[None]:
     """Hold the migration lock: a lock file beside a SQLite database, an advisory lock on PostgreSQL.
 
     Both vanish with the process that holds them.
     """
     if file is not None:
         with _lock_file(Path(f"{file}.migrating")) as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            while not _try_flock(lock):
+                _pause(stop)
             yield
         return
-    # Within a transaction, so that it holds behind a transaction-mode pooler too.
     try:
-        with engine.connect() as connection, connection.begin():
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        with engine.connect() as connection:
+            while not _try_advisory_lock(connection):
+                connection.rollback()
+                _pause(stop)
             yield
     except SQLAlchemyError as error:
         raise translate(error) from error
+
+
+def _pause(stop: Event) -> None:
+    if stop.wait(POLL_SECONDS):
+        raise StoreUnavailableError("the upgrade was given up while another node was at it")
+
+
+def _try_flock(lock: TextIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _try_advisory_lock(connection: Connection) -> bool:
+    """Try to take the lock, within a transaction, so that it holds behind a transaction-mode pooler too.
+
+    Neither who waits nor who holds may have a snapshot open, or CREATE INDEX CONCURRENTLY in a migration would wait
+    for it for ever: so nobody waits inside PostgreSQL, and the statement has no parameters, which makes psycopg send
+    it by the simple protocol, whose portal does not stay open.
+    """
+    return bool(connection.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock({LOCK})").scalar())
 
 
 def _lock_file(path: Path) -> TextIO:
