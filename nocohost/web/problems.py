@@ -196,4 +196,4 @@ def _phrase(status: int) -> str:
 
 
 def _first_line(kind: type[NocohostError]) -> str:
-    return (kind.__doc__ or "").splitlines()[0]
+    return (kind.__doc__ or "").splitlines()[0].replace("``", "`")

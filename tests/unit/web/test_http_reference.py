@@ -1,0 +1,50 @@
+"""docs/reference/http.md tells of what is served, and of nothing else."""
+
+import re
+from pathlib import Path
+
+from nocohost.node.settings import HttpSettings
+from nocohost.web.deadlines import Deadlines
+from nocohost.web.jobs_api import NewJob, job_operations
+from nocohost.web.nodes_api import node_operations
+from nocohost.web.openapi import PATH
+from nocohost.web.problems import HTTP_CODES, STATUSES
+from nocohost.web.server import CONNECTIONS_PER_ADDRESS
+
+ROOT = Path(__file__).resolve().parent.parent.parent.parent
+PAGE = (ROOT / "docs" / "reference" / "http.md").read_text(encoding="utf-8")
+
+
+def test_every_operation_is_documented_with_its_permission():
+    documented = set(re.findall(r"^\| `(\w+) (/api/\S+)` \| `([\w.]+)` \|", PAGE, flags=re.MULTILINE))
+    served = {(one.method, one.path, one.permission) for one in [*job_operations(), *node_operations()]}
+    assert documented == served | {("GET", PATH, "api.read")}
+
+
+def test_every_member_of_a_new_job_is_documented():
+    for member in NewJob.model_fields:
+        assert f"| `{member}` |" in PAGE
+
+
+def test_every_status_that_the_web_gives_is_documented():
+    documented = {
+        int(status) for row in re.findall(r"^\| ([\d, ]+) \|", PAGE, re.MULTILINE) for status in row.split(",")
+    }
+    raised_by_plugins = {411, 429}
+    assert documented == {*HTTP_CODES, *(status for _, status in STATUSES)} - raised_by_plugins
+
+
+def test_the_limits_are_the_defaults():
+    deadlines, settings = Deadlines(), HttpSettings()
+    assert (settings.header_seconds, settings.body_seconds, settings.idle_seconds) == (
+        deadlines.header_seconds,
+        deadlines.body_seconds,
+        deadlines.idle_seconds,
+    )
+    for text in (
+        "| 10 s |",
+        "| 30 s, and one more for each 1,000 bytes",
+        "| 75 s |",
+        f"| {CONNECTIONS_PER_ADDRESS:,} |",
+    ):
+        assert text in PAGE
