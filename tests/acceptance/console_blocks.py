@@ -1,7 +1,7 @@
 """Console blocks of the documentation: found, run in a folder of their own, compared with what the page shows.
 
-A block is run when the line ``<!-- run -->`` stands before it; ``<!-- run: exit 3 -->`` expects another exit code of its
-last command. ``...`` stands for anything within a line, and alone on a line for any number of lines.
+A block is run when the line ``<!-- run -->`` stands before it; ``<!-- run: exit 3 -->`` expects another exit code of
+its last command. ``...`` stands for anything within a line, and alone on a line for any number of lines.
 """
 
 import re

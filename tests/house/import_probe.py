@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-LIBRARIES = ("aiohttp.web", "alembic.command", "click", "pluggy", "prometheus_client", "psutil", "pydantic_settings",
+LIBRARIES = ("aiohttp.web", "alembic.command", "click", "pluggy", "prometheus_client", "psutil", "pydantic",
              "pytest", "rich.table", "sqlalchemy.ext.asyncio", "structlog", "yaml")  # fmt: skip
 """Loaded once before the forks, so that a hundred imports take seconds."""
 

@@ -17,9 +17,7 @@ MODULES = [
 GUILTY = {
     "reads the environment": "import os\nMODE = os.environ.get('WORKER_MODE')",
     "reads the environment, all of it": "import os\nNAMES = tuple(os.environ)",
-    "reads the environment by way of a library": (
-        "from pydantic_settings import BaseSettings\nclass S(BaseSettings):\n    mode: str = ''\nSETTINGS = S()"
-    ),
+    "reads the environment by way of a library": "import shutil\nGIT = shutil.which('git')",
     "changes the threads": "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()",
     "opens a socket": "import socket\nDOOR = socket.socket()",
     "opens a database": "import sqlite3\nDATABASE = sqlite3.connect(':memory:')",
