@@ -6,6 +6,7 @@ import re
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 import click
 
@@ -17,6 +18,7 @@ from nocohost.node.fleet import lint
 from nocohost.node.mode import parse_mode
 from nocohost.node.settings import Settings, load_settings
 from nocohost.plugins.catalogue import Catalogue, read_catalogue
+from nocohost.web.hosts import is_loopback
 
 COLOURS = ("cyan", "magenta", "yellow", "green", "blue", "bright_red")
 
@@ -38,20 +40,20 @@ async def run_cluster(modes: Sequence[str]) -> int:
     parsed = [
         parse_mode(mode, declared=catalogue.declared_keys, external=settings.external_keys).mode for mode in modes
     ]
+    if any(mode.is_transient for mode in parsed):
+        raise click.UsageError("'-' is the mode of a throwaway child; it is no node of a cluster")
     for finding in lint(list(modes), declared=catalogue.declared_keys, external=settings.external_keys).findings:
         if finding.level != "info":
-            click.echo(f"{finding.level:9} {finding.message}")
-    token = await first_token(settings)
+            say(f"{finding.level:9} {finding.message}")
+    token = await prepare_database(settings)
     cluster = plan_nodes(parsed, settings)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop_cluster, cluster, stopping)
     try:
-        for node in cluster:
-            await node.start()
-        watchers = [asyncio.create_task(watch(node, stopping)) for node in cluster]
-        if all(await asyncio.gather(*(node.ready() for node in cluster))):
+        watchers = [asyncio.create_task(watch(node, stopping)) for node in await start(cluster, stopping)]
+        if all(await asyncio.gather(*(node.ready() for node in cluster if node.process))) and not stopping.is_set():
             show_banner(cluster, parsed, token, catalogue)
         codes = await asyncio.gather(*watchers)
     finally:
@@ -60,10 +62,28 @@ async def run_cluster(modes: Sequence[str]) -> int:
     return 0 if not any(codes) else 1
 
 
-async def first_token(settings: Settings) -> str:
-    """Upgrade the database once for all nodes; make an admin token when there is none, and return its text."""
+async def prepare_database(settings: Settings) -> str | None:
+    """Upgrade the database once for all nodes; on loopback, make the first admin token and print it at once."""
     async with open_store(settings) as database:
-        return "" if settings.admin_token else await create_first_admin(database) or ""
+        if settings.admin_token is not None or not is_loopback(settings.http.host):
+            return None
+        token = await create_first_admin(database)
+    if token is not None:
+        say(f"token     {token}  (admin; shown this once)")
+    return token
+
+
+async def start(cluster: Sequence[NodeProcess], stopping: asyncio.Event) -> list[NodeProcess]:
+    """Start the nodes one after the other, and return those that started; a signal in between ends that."""
+    started = []
+    for node in cluster:
+        if stopping.is_set():
+            break
+        await node.start()
+        started.append(node)
+        if stopping.is_set():
+            node.signal(signal.SIGTERM)
+    return started
 
 
 def plan_nodes(modes: Sequence[WorkerMode], settings: Settings) -> list[NodeProcess]:
@@ -73,9 +93,10 @@ def plan_nodes(modes: Sequence[WorkerMode], settings: Settings) -> list[NodeProc
     fixed = [settings.http.port] if is_free(settings.http.host, settings.http.port) else []
 
     def show(node: NodeProcess, line: str) -> None:
-        click.echo(f"{click.style(node.name.ljust(width), fg=colours[node.name])} {line}")
+        say(f"{click.style(node.name.ljust(width), fg=colours[node.name])} {line}")
 
     environment = dict(os.environ) | {"NOCOHOST_DATABASE__UPGRADE": "false", "PYTHONUNBUFFERED": "1"}
+    environment["NOCOHOST_ADMIN__HOST"] = "127.0.0.1"
     environment.setdefault("NOCOHOST_LOG__FORMAT", "console")
     return [
         NodeProcess(
@@ -110,38 +131,44 @@ def is_free(host: str, port: int) -> bool:
         return False
 
 
+def say(line: str) -> None:
+    """Print a line; that nobody reads it any more must not end the cluster."""
+    with suppress(OSError):
+        click.echo(line)
+
+
 async def watch(node: NodeProcess, stopping: asyncio.Event) -> int:
     """Wait for the end of one node, and say so when nobody asked for it."""
     code = await node.wait()
     if not stopping.is_set():
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        click.echo(f"{node.name} {how}; the other nodes go on")
+        say(f"{node.name} {how}; the other nodes go on")
     return code
 
 
 def stop_cluster(cluster: Sequence[NodeProcess], stopping: asyncio.Event) -> None:
     """Ask every node to drain; asked again, they leave at once."""
     if not stopping.is_set():
-        click.echo("stopping: running jobs are finished or handed back; again to leave at once")
+        say("stopping: running jobs are finished or handed back; again to leave at once")
     stopping.set()
     for node in cluster:
         node.signal(signal.SIGTERM)
 
 
-def show_banner(cluster: Sequence[NodeProcess], modes: Sequence[WorkerMode], token: str, catalogue: Catalogue) -> None:
+def show_banner(
+    cluster: Sequence[NodeProcess], modes: Sequence[WorkerMode], token: str | None, catalogue: Catalogue
+) -> None:
     """Print where everything is, and a ready curl line."""
     url = ""
     for node, mode in zip(cluster, modes, strict=True):
         served = sorted(key for key in catalogue.declared_keys if mode.covers(key))
         words = ["requests"] * mode.serves_requests + served
-        click.echo(f"node      {node.name}  WORKER_MODE='{mode.canonical}'  serves {', '.join(words) or 'nothing'}")
+        say(f"node      {node.name}  WORKER_MODE='{mode.canonical}'  serves {', '.join(words) or 'nothing'}")
         if mode.serves_requests:
             url = url or node.url
-            click.echo(f"requests  {node.url}")
-        click.echo(f"health    {node.admin_url}/readyz")
-    if token:
-        click.echo(f"token     {token}  (admin; shown once)")
+            say(f"requests  {node.url}")
+        say(f"health    {node.admin_url}/readyz")
     if url:
         shown = token or "$TOKEN"
-        click.echo(f"try       curl -H 'Authorization: Bearer {shown}' {url}/api/v1/jobs")
-    click.echo("ready     Ctrl-C stops all nodes")
+        say(f'try       curl -H "Authorization: Bearer {shown}" {url}/api/v1/jobs')
+    say("ready     Ctrl-C stops all nodes")

@@ -1,6 +1,7 @@
 """How a node writes its log: one line per event, for people on a terminal and as JSON elsewhere."""
 
 import logging
+from contextlib import suppress
 from typing import Any, TextIO, cast
 
 import structlog
@@ -9,10 +10,28 @@ from structlog.typing import Processor
 from nocohost.api.log import Log
 
 
+class Sink:
+    """Writes to a stream as long as it takes lines; a reader that is gone or a full disk must not stop the node."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, or lose the line."""
+        with suppress(OSError, ValueError):  # ValueError: the stream has been closed
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, or lose what was buffered."""
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+
 def make_log(stream: TextIO, *, level: str = "info", form: str = "auto") -> Log:
     """Return a log that writes to ``stream``; ``form`` is ``json``, ``console`` or ``auto`` (console on a terminal)."""
     logger = structlog.wrap_logger(
-        structlog.WriteLogger(stream),
+        structlog.WriteLogger(cast("TextIO", Sink(stream))),
         processors=[structlog.contextvars.merge_contextvars, *_stamps(), *_rendering(stream, form)],
         wrapper_class=structlog.make_filtering_bound_logger(level.upper()),
         cache_logger_on_first_use=True,
@@ -22,7 +41,7 @@ def make_log(stream: TextIO, *, level: str = "info", form: str = "auto") -> Log:
 
 def route_standard_logging(stream: TextIO, *, level: str = "info", form: str = "auto") -> None:
     """Send what libraries and plugins write with ``logging`` to ``stream``, in the same form. Once per process."""
-    handler = logging.StreamHandler(stream)
+    handler = logging.StreamHandler(Sink(stream))
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*_stamps(), _name_of_record],
