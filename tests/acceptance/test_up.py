@@ -58,9 +58,9 @@ def until_ready(process):
 def test_one_process_per_mode_one_banner_and_one_ctrl_c(up):
     process = up("!", "shop:invoice")
     banner = until_ready(process)
-    assert re.search(r"^token +nch_", banner, re.M)
-    assert re.search(r"^requests +http://127", banner, re.M)
-    assert re.search(r"^try +curl .*nch_", banner, re.M)
+    assert re.search(r"^token +nch_", banner, re.MULTILINE)
+    assert re.search(r"^requests +http://127", banner, re.MULTILINE)
+    assert re.search(r"^try +curl .*nch_", banner, re.MULTILINE)
     assert len(children(process)) == 2
     os.killpg(process.pid, signal.SIGINT)
     rest, _ = process.communicate(timeout=SECONDS)
