@@ -51,9 +51,10 @@ async def test_one_process_takes_the_order_and_another_makes_the_invoice(shop):
 
 
 async def test_a_killed_node_leaves_every_order_invoiced_once(shop):
-    async with shop("!", "shop:invoice") as (front, back), aiohttp.ClientSession(
-        front.url, headers=front.headers
-    ) as http:
+    async with (
+        shop("!", "shop:invoice") as (front, back),
+        aiohttp.ClientSession(front.url, headers=front.headers) as http,
+    ):
         first = [await order(http, number) for number in range(ORDERS)]
         await back.kill()
         rest = [await order(http, number) for number in range(ORDERS)]
@@ -67,9 +68,10 @@ async def test_a_killed_node_leaves_every_order_invoiced_once(shop):
 
 
 async def test_the_jobs_of_a_killed_node_run_on_another_that_lives(shop):
-    async with shop("!", "shop:invoice", "shop:invoice") as (front, one, other), aiohttp.ClientSession(
-        front.url, headers=front.headers
-    ) as http:
+    async with (
+        shop("!", "shop:invoice", "shop:invoice") as (front, one, other),
+        aiohttp.ClientSession(front.url, headers=front.headers) as http,
+    ):
         numbers = [await order(http, number) for number in range(ORDERS)]
         await one.kill()
         numbers += [await order(http, number) for number in range(ORDERS)]
