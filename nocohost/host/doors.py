@@ -84,6 +84,11 @@ class Doors:
         self._main = server
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
+    def announce_stop(self) -> None:
+        """Close each connection after its next response, so that clients go elsewhere before the port closes."""
+        if self._main is not None:
+            self._main.announce_stop()
+
     async def close_requests(self, deadline: float) -> None:
         """Stop accepting requests, and let those under way finish until ``deadline`` on the monotonic clock."""
         if self._main is not None:

@@ -81,6 +81,7 @@ class RunningNode:
         if self._work is not None:
             await self._work.begin_drain(settings.drain_seconds)
         if self._doors.serves_requests:
+            self._doors.announce_stop()
             await self.parts.clock.sleep(self._ready_seconds())
             await asyncio.gather(self._doors.close_requests(deadline), self._drain(deadline))
         else:
