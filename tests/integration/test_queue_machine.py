@@ -22,6 +22,7 @@ from hypothesis.stateful import (
 )
 from integration.queue_bench import KEY, LOG, make_queue, node_record
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nocohost.api.errors import FenceLostError, JobConflictError
 from nocohost.api.job import JobState
@@ -36,10 +37,11 @@ from nocohost.store.schema import history, jobs, nodes
 from nocohost.testing.clock import FakeClock
 
 LEASE = 15.0
+NODES = 2
 
 
 class QueueMachine(RuleBasedStateMachine):
-    """Three nodes and the model of what each job's current claim is."""
+    """Two nodes and the model of what each job's current claim is."""
 
     template: ClassVar[Path]
     claims = Bundle("claims")
@@ -54,7 +56,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.clock = FakeClock()
         self.database = open_database(f"sqlite:///{file}", clock=self.clock, log=LOG, synchronous="normal")
         self.queue = make_queue(self.database)
-        self.nodes = [new_id() for _ in range(3)]
+        self.nodes = [new_id() for _ in range(NODES)]
         self.holder: dict[str, ClaimedJob | None] = {}
         self.fences: dict[str, int] = {}
         self.dropped: set[str] = set()
@@ -81,8 +83,9 @@ class QueueMachine(RuleBasedStateMachine):
             self.fences[job.id] = 0
         return job.id
 
-    @rule(target=claims, node=st.integers(0, 2), count=st.integers(1, 3))
+    @rule(target=claims, node=st.integers(0, NODES - 1), count=st.integers(1, 3))
     def claim(self, node: int, count: int) -> Any:
+        self.beat_of(node)
         rows = self.write(lambda c: claim_jobs(c, self.nodes[node], new_claim_id(), {KEY: count}))
         for row in rows:
             assert self.holder[row.id] is None, "claimed while somebody held it"
@@ -92,19 +95,27 @@ class QueueMachine(RuleBasedStateMachine):
             self.holder[row.id] = row
         return multiple(*rows)
 
-    @rule(node=st.integers(0, 2))
+    @rule(node=st.integers(0, NODES - 1))
     def beat(self, node: int) -> None:
-        self.write(
-            lambda c: c.run_sync(
-                lambda sync: beat(sync, node_record(self.nodes[node]), lease_seconds=LEASE, state="serving")
-            )
-        )
+        self.beat_of(node)
+
+    def beat_of(self, node: int) -> None:
+        record = node_record(self.nodes[node])
+        self.write(lambda c: c.run_sync(lambda sync: beat(sync, record, lease_seconds=LEASE, state="serving")))
+
+    @rule(target=claims, node=st.integers(0, NODES - 1))
+    def freeze(self, node: int) -> Any:
+        """The node stands still past its lease; another one sweeps what it held, and claims it."""
+        self.clock.advance(LEASE + 1)
+        other = (node + 1) % NODES
+        self.sweep(other)
+        return self.claim(other, 3)
 
     @rule(seconds=st.sampled_from([1.0, 6.0, 16.0]))
     def time_passes(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
-    @rule(node=st.integers(0, 2))
+    @rule(node=st.integers(0, NODES - 1))
     def sweep(self, node: int) -> None:
         me = self.nodes[node]
         before = {row.id: row for row in self.rows()}
@@ -189,8 +200,7 @@ class QueueMachine(RuleBasedStateMachine):
     def every_job_is_where_the_model_says(self) -> None:
         if not hasattr(self, "holder"):
             return
-        hot = {row.id: row for row in self.rows()}
-        cold = {row.id: row.state for row in self.write(lambda c: c.execute(select(history.c.id, history.c.state)))}
+        hot, cold = self.write(both)
         assert cold == self.over
         assert hot.keys() == self.holder.keys() - self.over.keys()
         for job_id, row in hot.items():
@@ -223,6 +233,13 @@ class QueueMachine(RuleBasedStateMachine):
             self.run(self.database.close())
             self.loop.close()
             self.directory.cleanup()
+
+
+async def both(connection: AsyncConnection) -> tuple[dict[str, Any], dict[str, str]]:
+    """The hot rows by id, and the states in the history by id."""
+    hot = {row.id: row for row in await connection.execute(select(jobs))}
+    ended = await connection.execute(select(history.c.id, history.c.state))
+    return hot, {row.id: row.state for row in ended}
 
 
 def test_the_queue_is_the_machine_it_says(sqlite_template: Path) -> None:
