@@ -4,6 +4,7 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from nocohost.api.errors import PluginContractError
 
@@ -45,6 +46,6 @@ def route(method: str, path: str, handler: "Handler", *, permission: str = "", p
         raise PluginContractError(f"{where}: {permission!r} is no permission", hint="a permission reads noun.verb")
     if method not in METHODS:
         raise PluginContractError(f"{where}: {method!r} is no HTTP method", hint="one of " + ", ".join(sorted(METHODS)))
-    if not path.startswith("/") or path == "/api" or path.startswith("/api/"):
+    if not path.startswith("/") or f"{unquote(path)}/".startswith("/api/"):
         raise PluginContractError(f"{where}: a plugin's path starts with / and lies outside /api")
     return Route(method, path, handler, permission, public)

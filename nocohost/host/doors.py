@@ -47,7 +47,14 @@ class Doors:
                 allowed_hosts=settings.http.allowed_hosts,
                 keys=self._parts.catalogue.declared_keys,
             )
-            server = HttpServer(application, settings.admin.host, port, log=self._parts.log)
+            server = HttpServer(
+                application,
+                settings.admin.host,
+                port,
+                log=self._parts.log,
+                settings="NOCOHOST_ADMIN",
+                name_holder=settings.admin.port is not None,
+            )
             try:
                 host, bound = await server.start()
             except AddressInUseError as error:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from importlib import import_module
+from importlib.machinery import ModuleSpec
+from inspect import getattr_static
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -100,7 +102,8 @@ class Loader:
 def is_imported(entry: CatalogueEntry) -> bool:
     """Tell whether the module of ``entry`` is in this process, whole, whoever imported it."""
     module = sys.modules.get(entry.module)
-    return module is not None and not getattr(module.__spec__, "_initializing", False)
+    spec = getattr_static(module, "__spec__", None)  # what stands there may be no module, and a guest's code
+    return module is not None and not (isinstance(spec, ModuleSpec) and getattr(spec, "_initializing", False))
 
 
 def _named(entry: CatalogueEntry) -> Any:

@@ -24,7 +24,7 @@ def claim_of(route: Route) -> Claim:
     ``PluginContractError`` for a path that the router would not take, and for the host's own paths.
     """
     where = f"route {route.method} {route.path}"
-    if route.path in HOST_PATHS:
+    if unquote(route.path) in HOST_PATHS:
         raise PluginContractError(f"{where}: the path belongs to the host")
     names: list[str] = []
     parts: list[str] = []

@@ -1,6 +1,7 @@
 """The routes of plugins, added to the gate as they were checked by activation."""
 
 from collections.abc import Sequence
+from urllib.parse import unquote
 
 from aiohttp import hdrs, web
 
@@ -31,8 +32,9 @@ def add_plugin_routes(gate: Gate, routes: Sequence[tuple[str, Route]]) -> None:
 
 
 def _outside_api(handler: Handler, path: str) -> Handler:
-    """Keep a path that begins with a variable, as ``/{tail:.*}``, from answering under ``/api``."""
-    if not path.startswith("/{"):
+    """Keep a path whose variable could stand for ``/api``, as in ``/{tail:.*}``, from answering there."""
+    before, brace, _ = path.partition("{")
+    if not (brace and "/api/".startswith(unquote(before))):
         return handler
 
     async def outside_api(request: web.Request) -> web.StreamResponse:

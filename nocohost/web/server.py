@@ -35,7 +35,11 @@ class AddressInUseError(ListenError):
 
 
 class HttpServer:
-    """Serves one application on one address; made inside the event loop that runs it, started and stopped once."""
+    """Serves one application on one address; made inside the event loop that runs it, started and stopped once.
+
+    ``settings`` is the prefix of the variables that say where it listens, for the hint of a refusal; without
+    ``name_holder`` a refusal does not look for who has the port, which takes longer than all else of a start.
+    """
 
     def __init__(
         self,
@@ -46,7 +50,11 @@ class HttpServer:
         log: Log,
         deadlines: Deadlines | None = None,
         connections_per_address: int = CONNECTIONS_PER_ADDRESS,
+        settings: str = "NOCOHOST_HTTP",
+        name_holder: bool = True,
     ) -> None:
+        self._settings = settings
+        self._name_holder = name_holder
         self._application = application
         self._host = host
         self._port = port
@@ -116,14 +124,14 @@ class HttpServer:
     def _refusal(self, error: OSError) -> ListenError:
         where = f"{self._host}:{self._port}"
         if error.errno == errno.EADDRINUSE:
-            holder = holder_of(self._port)
+            holder = holder_of(self._port) if self._name_holder else ""
             return AddressInUseError(
                 f"{where} is in use" + (f" by {holder}" if holder else ""),
-                hint="stop it, or choose another port with NOCOHOST_HTTP__PORT; 0 takes any",
+                hint=f"stop it, or choose another port with {self._settings}__PORT; 0 takes any",
             )
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
         return ListenError(
-            f"cannot listen on {where}: {reason}", hint="see NOCOHOST_HTTP__HOST and NOCOHOST_HTTP__PORT"
+            f"cannot listen on {where}: {reason}", hint=f"see {self._settings}__HOST and {self._settings}__PORT"
         )
 
 

@@ -118,10 +118,14 @@ async def test_targets_that_are_no_path_are_problems_too(target):
         assert answer.headers["Content-Type"] == "application/problem+json"
 
 
-async def test_a_path_of_variables_alone_stays_out_of_the_api():
-    catch_all = route("GET", "/{tail:.*}", hello, public=True)
+@pytest.mark.parametrize(
+    ("path", "outside"),
+    [("/{tail:.*}", "/any/thing"), ("/api{tail:.*}", "/apis/thing"), ("/a{tail:.*}", "/any/thing")],
+)
+async def test_a_path_whose_variable_could_stand_for_the_api_stays_out_of_it(path, outside):
+    catch_all = route("GET", path, hello, public=True)
     async with open_shop(catch_all) as door:
-        assert (await door.ask("GET", "/any/thing")).status == 200
+        assert (await door.ask("GET", outside)).status == 200
         assert (await door.ask("GET", "/api/v1/nothing")).status == 404
         assert (await door.ask("GET", "/api")).status == 404
         assert (await door.ask("GET", "/livez")).json() == {"status": "ok"}

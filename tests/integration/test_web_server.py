@@ -19,9 +19,9 @@ from nocohost.web.server import AddressInUseError, HttpServer, ListenError
 ASK = b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
-def make_server(host: str = "127.0.0.1", port: int = 0) -> HttpServer:
+def make_server(host: str = "127.0.0.1", port: int = 0, **options) -> HttpServer:
     application = build_admin(fake_app(), FakeHealth(), CollectorRegistry(), settings=AdminSettings())
-    return HttpServer(application, host, port, log=fake_app().log)
+    return HttpServer(application, host, port, log=fake_app().log, **options)
 
 
 class Slow:
@@ -68,10 +68,14 @@ async def test_an_address_in_use_is_told_with_who_uses_it():
         port = taken.getsockname()[1]
         with pytest.raises(AddressInUseError) as caught:
             await make_server(port=port).start()
+        with pytest.raises(AddressInUseError) as unnamed:
+            await make_server(port=port, settings="NOCOHOST_ADMIN", name_holder=False).start()
+    assert "NOCOHOST_ADMIN__PORT" in unnamed.value.hint
+    assert unnamed.value.message == f"127.0.0.1:{port} is in use"
     assert caught.value.code == "http.address_in_use"
     assert f"127.0.0.1:{port} is in use" in caught.value.message
     assert f"pid {os.getpid()}" in caught.value.message
-    assert caught.value.hint
+    assert "NOCOHOST_HTTP__PORT" in caught.value.hint
     assert isinstance(caught.value, NocohostError)
 
 

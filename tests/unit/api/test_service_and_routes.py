@@ -30,6 +30,7 @@ async def handler(job):
         lambda: route("GET", "shop", handler, public=True),
         lambda: route("GET", "/api", handler, public=True),
         lambda: route("GET", "/api/v1/shop", handler, public=True),
+        lambda: route("GET", "/%61pi/v1/shop", handler, public=True),
     ],
 )
 def test_what_cannot_work_is_refused(make):

@@ -91,3 +91,18 @@ def test_a_missing_library_of_an_extra_disables() -> None:
     loader = Loader(catalogue_of([missing], requires={"acme": ('no-such-library; extra == "big"',)}), 5)
     with pytest.raises(PluginDisabledError, match=r"pip install 'acme\[big\]'"):
         loader.load(missing)
+
+
+class Nameless:
+    """Stands in ``sys.modules`` for a module, and answers every question with an error."""
+
+    def __getattribute__(self, name: str) -> object:
+        raise RuntimeError(name)
+
+
+@pytest.mark.parametrize("kind", [object, Nameless])
+def test_a_module_that_replaces_itself_by_something_odd_does_not_end_the_node(
+    kind: type[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "stand_in", kind())
+    assert is_imported(entry("a:a", "stand_in"))

@@ -53,7 +53,7 @@ def test_a_path_the_router_would_not_take_is_refused(path: str) -> None:
         claim_of(get(path))
 
 
-@pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz"])
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz", "/%6civez"])
 def test_the_hosts_own_paths_are_refused(path: str) -> None:
     with pytest.raises(PluginContractError, match="belongs to the host"):
         claim_of(get(path))
