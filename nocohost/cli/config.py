@@ -12,9 +12,9 @@ from nocohost.api.errors import SettingError, WorkerModeError
 from nocohost.cli.output import PROBLEMS_FOUND, json_option, printable, show_json, show_table
 from nocohost.host.log import make_log
 from nocohost.node.mode import VARIABLE, parse_mode
+from nocohost.node.plugin_name import plugin_slug
 from nocohost.node.secrecy import HIDDEN, names_a_secret, without_password
 from nocohost.node.settings import LoadedSettings, Settings, declared_settings, load_settings
-from nocohost.node.sources import plugin_slug
 from nocohost.plugins.catalogue import read_catalogue
 from nocohost.plugins.declarations import load_declarations
 from nocohost.plugins.drafts import read_drafts

@@ -16,7 +16,10 @@ from nocohost.store.migrate import ensure_schema
 
 @asynccontextmanager
 async def open_command_app(environ: Mapping[str, str], stream: TextIO) -> AsyncIterator[App]:
-    """Open an app that serves nothing, and close it at the end of the block; its log goes to ``stream``."""
+    """Open an app that serves nothing, and close it at the end of the block; its log goes to ``stream``.
+
+    Of the published hooks it has what the declarations implement.
+    """
     settings = load_settings(environ).settings
     log = make_log(stream, level=settings.log.level, form=settings.log.format)
     parts = build_node(settings, read_catalogue(), CHILD, clock=SystemClock(), log=log)
@@ -26,6 +29,7 @@ async def open_command_app(environ: Mapping[str, str], stream: TextIO) -> AsyncI
         unfit = await ensure_schema(parts.database, sets, upgrade_allowed=settings.database.upgrade)
         for plugin, error in {**unreadable, **unfit}.items():
             log.warning("migrations.unfit", plugin=plugin, reason=str(error))
+        parts.app.offer(parts.declarations.node_hooks(log))
         parts.app.open(parts.database, parts.make_queue())
         yield parts.app
     finally:

@@ -53,10 +53,9 @@ class Doors:
                 port,
                 log=self._parts.log,
                 settings="NOCOHOST_ADMIN",
-                name_holder=settings.admin.port is not None,
             )
             try:
-                host, bound = await server.start()
+                host, bound = await server.start(name_holder=settings.admin.port is not None)
             except AddressInUseError as error:
                 refused = error
                 continue

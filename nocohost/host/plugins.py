@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 from nocohost.api.errors import NocohostError, PluginError, PluginLoadError, RequiredServiceError
 from nocohost.host.build import NodeParts
+from nocohost.node.plugin_name import plugin_slug
 from nocohost.plugins.activation import Activation, activate
 from nocohost.plugins.entry import CatalogueEntry
 
@@ -30,9 +31,10 @@ async def activate_plugins(parts: NodeParts, unfit: Mapping[str, NocohostError])
         log=parts.log,
         hooks=hooks,
     )
+    reasons = {plugin_slug(plugin): error for plugin, error in unfit.items()}
     for entry, contribution in list(activation.contributions.items()):
-        if contribution.plugin in unfit:
-            activation = drop(parts, activation, entry, PluginLoadError(str(unfit[contribution.plugin])))
+        if reason := reasons.get(plugin_slug(contribution.plugin)):
+            activation = drop(parts, activation, entry, PluginLoadError(str(reason)))
     return require(parts, activation)
 
 
@@ -60,7 +62,7 @@ async def enter_lifespans(parts: NodeParts, activation: Activation, stack: Async
         except TimeoutError:
             error = PluginLoadError(f"node_lifespan of {entry} did not begin within {ENTER_SECONDS:g} s")
             activation = drop(parts, activation, entry, error)
-        except Exception as cause:
+        except (Exception, SystemExit) as cause:
             parts.log.exception("lifespan.failed", entry=str(entry))
             error = PluginLoadError(f"node_lifespan raised {type(cause).__name__}: {cause}")
             activation = drop(parts, activation, entry, error)
@@ -81,5 +83,5 @@ async def _leave(parts: NodeParts, entry: CatalogueEntry, lifespan: AbstractAsyn
             await lifespan.__aexit__(None, None, None)
     except TimeoutError:
         parts.log.error("lifespan.abandoned", entry=str(entry), seconds=LEAVE_SECONDS)
-    except Exception:
+    except (Exception, SystemExit):
         parts.log.exception("lifespan.failed", entry=str(entry))

@@ -12,6 +12,7 @@ from typing import Any
 
 from nocohost.api.keys import nearest
 from nocohost.node.mode import VARIABLE, misspells_worker_mode
+from nocohost.node.plugin_name import plugin_slug
 
 PREFIX = "NOCOHOST_"
 PLUGINS = f"{PREFIX}PLUGINS__"
@@ -47,11 +48,6 @@ class Reading:
 def variable_of(name: str) -> str:
     """Return the environment variable of a setting: ``http.port`` is ``NOCOHOST_HTTP__PORT``."""
     return VARIABLE if name == "worker_mode" else PREFIX + name.upper().replace(".", "__")
-
-
-def plugin_slug(plugin: str) -> str:
-    """Return how settings spell the name of a plugin: lower case, with ``_`` for ``-``."""
-    return plugin.lower().replace("-", "_")
 
 
 def read_flags(reading: Reading, names: frozenset[str], flags: Mapping[str, object]) -> None:

@@ -7,6 +7,7 @@ does) tells them apart by where their modules live.
 from collections.abc import Sequence
 
 from nocohost.api.keys import namespace_of
+from nocohost.node.plugin_name import plugin_slug
 from nocohost.plugins.entry import DECLARATIONS, NAMED_BY_PLUGIN, CatalogueEntry
 
 
@@ -21,13 +22,13 @@ def declarations_of(entry: CatalogueEntry, entries: Sequence[CatalogueEntry]) ->
         other for other in entries if other.group == DECLARATIONS and other.distribution == entry.distribution
     ]
     if entry.group in NAMED_BY_PLUGIN:
-        same = [other for other in candidates if canonical(other.name) == canonical(entry.name)]
+        same = [other for other in candidates if plugin_slug(other.name) == plugin_slug(entry.name)]
         candidates = same or candidates
     if len(candidates) > 1:
         longest = max(_shared_packages(other.module, entry.module) for other in candidates)
         near = [other for other in candidates if _shared_packages(other.module, entry.module) == longest]
-        namespace = canonical(namespace_of(entry.key) or entry.name)
-        candidates = near if len(near) == 1 else [other for other in near if canonical(other.name) == namespace]
+        namespace = plugin_slug(namespace_of(entry.key) or entry.name)
+        candidates = near if len(near) == 1 else [other for other in near if plugin_slug(other.name) == namespace]
     return candidates[0] if candidates else None
 
 
@@ -41,11 +42,6 @@ def plugin_of(entry: CatalogueEntry, entries: Sequence[CatalogueEntry]) -> str:
         return entry.name
     governing = declarations_of(entry, entries)
     return entry.distribution if governing is None else governing.name
-
-
-def canonical(plugin: str) -> str:
-    """Return the form in which two plugin names are the same: environment names know no ``-`` and no case."""
-    return plugin.replace("-", "_").lower()
 
 
 def _shared_packages(left: str, right: str) -> int:

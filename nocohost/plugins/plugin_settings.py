@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from nocohost.api.keys import nearest
-from nocohost.plugins.ownership import canonical
+from nocohost.node.plugin_name import plugin_slug
 
 
 def read_settings(
@@ -38,19 +38,19 @@ def read_settings(
 
 def unknown_plugins(raw: Mapping[str, Mapping[str, Any]], plugins: Iterable[str]) -> tuple[str, ...]:
     """Return a notice for each plugin that is given settings but declares none, or is not installed."""
-    known = {canonical(name) for name in plugins}
+    known = {plugin_slug(name) for name in plugins}
     notices = []
     for name in raw:
-        if canonical(name) not in known:
-            suggestion = nearest(canonical(name), known)
+        if plugin_slug(name) not in known:
+            suggestion = nearest(plugin_slug(name), known)
             hint = f"; did you mean {_variable(suggestion, '')}?" if suggestion else ""
             notices.append(f"{_variable(name, '')}*: no installed plugin {name} declares settings{hint}")
     return tuple(notices)
 
 
 def _of_plugin(plugin: str, raw: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    wanted = canonical(plugin)
-    return {name: text for owner, given in raw.items() if canonical(owner) == wanted for name, text in given.items()}
+    wanted = plugin_slug(plugin)
+    return {name: text for owner, given in raw.items() if plugin_slug(owner) == wanted for name, text in given.items()}
 
 
 def _frozen(model: type[BaseModel]) -> type[BaseModel]:
@@ -87,4 +87,4 @@ def _unknown(plugin: str, name: str, fields: Mapping[str, str]) -> str:
 
 
 def _variable(plugin: str, name: str) -> str:
-    return f"NOCOHOST_PLUGINS__{canonical(plugin).upper()}__{name.upper()}"
+    return f"NOCOHOST_PLUGINS__{plugin_slug(plugin).upper()}__{name.upper()}"

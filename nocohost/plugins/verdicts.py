@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from nocohost.api.errors import DuplicateServiceError, PluginContractError, PluginDisabledError, PluginError
 from nocohost.api.keys import is_key, nearest
+from nocohost.node.plugin_name import plugin_slug
 from nocohost.plugins.entry import (
     COMMANDS,
     DECLARATIONS,
@@ -20,7 +21,7 @@ from nocohost.plugins.entry import (
     Verdict,
 )
 from nocohost.plugins.metadata import Findings
-from nocohost.plugins.ownership import canonical, declarations_of
+from nocohost.plugins.ownership import declarations_of
 from nocohost.plugins.requirements import missing_for_extra
 
 PLUGIN_NAME = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
@@ -91,7 +92,7 @@ def _name_fault(entry: CatalogueEntry) -> str:
         kind = "command" if entry.group == COMMANDS else "plugin"
         if not PLUGIN_NAME.fullmatch(entry.name):
             return f"{entry.name!r} is no {kind} name; it takes lower-case letters, digits, - and _"
-        if canonical(entry.name) == "nocohost":
+        if plugin_slug(entry.name) == "nocohost":
             return "the name nocohost belongs to the host"
     return ""
 
@@ -100,7 +101,7 @@ def _repeated(entries: Iterable[CatalogueEntry]) -> Iterator[tuple[CatalogueEntr
     """Find names that occur more than once in their group, and quarantine every one of them."""
     same: dict[tuple[str, str], list[CatalogueEntry]] = {}
     for entry in entries:
-        name = canonical(entry.name) if entry.group in NAMED_BY_PLUGIN else entry.name
+        name = plugin_slug(entry.name) if entry.group in NAMED_BY_PLUGIN else entry.name
         same.setdefault((entry.group, name), []).append(entry)
     for group in same.values():
         if len(group) > 1:
@@ -122,7 +123,7 @@ def _shared_plugin_names(entries: Iterable[CatalogueEntry]) -> Iterator[tuple[Ca
     same: dict[str, list[CatalogueEntry]] = {}
     for entry in entries:
         if entry.group in NAMED_BY_PLUGIN:
-            same.setdefault(canonical(entry.name), []).append(entry)
+            same.setdefault(plugin_slug(entry.name), []).append(entry)
     for group in same.values():
         if len({entry.distribution for entry in group}) > 1:
             error = PluginContractError(

@@ -16,6 +16,7 @@ from packaging.version import InvalidVersion, Version
 
 from nocohost.api.errors import PluginContractError, PluginError
 from nocohost.api.version import VERSION
+from nocohost.node.plugin_name import plugin_slug
 
 CORE = "nocohost"
 
@@ -143,7 +144,7 @@ def _is_version(text: str) -> bool:
 
 
 def _version_table(plugin: str) -> str:
-    return f"{plugin.replace('-', '_')}_alembic"
+    return f"{plugin_slug(plugin)}_alembic"
 
 
 def _constants(file: Path) -> dict[str, Any]:

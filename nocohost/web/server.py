@@ -37,8 +37,7 @@ class AddressInUseError(ListenError):
 class HttpServer:
     """Serves one application on one address; made inside the event loop that runs it, started and stopped once.
 
-    ``settings`` is the prefix of the variables that say where it listens, for the hint of a refusal; without
-    ``name_holder`` a refusal does not look for who has the port, which takes longer than all else of a start.
+    ``settings`` is the prefix of the variables that say where it listens, for the hint of a refusal.
     """
 
     def __init__(
@@ -51,10 +50,8 @@ class HttpServer:
         deadlines: Deadlines | None = None,
         connections_per_address: int = CONNECTIONS_PER_ADDRESS,
         settings: str = "NOCOHOST_HTTP",
-        name_holder: bool = True,
     ) -> None:
         self._settings = settings
-        self._name_holder = name_holder
         self._application = application
         self._host = host
         self._port = port
@@ -67,10 +64,11 @@ class HttpServer:
         """Return how many connections are open."""
         return self._watch.connections
 
-    async def start(self) -> tuple[str, int]:
+    async def start(self, *, name_holder: bool = True) -> tuple[str, int]:
         """Listen, and return the address that was bound; port 0 binds any free one.
 
-        Raises ``AddressInUseError``, naming who listens there if that can be known, and ``ListenError``.
+        Raises ``AddressInUseError``, naming who listens there if that can be known, and ``ListenError``. Without
+        ``name_holder`` nobody looks for that: it takes longer than all else here.
         """
         loop = asyncio.get_running_loop()
         runner = web.AppRunner(self._application, access_log=None, shutdown_timeout=CUT_SECONDS)
@@ -79,7 +77,7 @@ class HttpServer:
             self._listener = await self._listen(loop, runner)
         except OSError as error:
             await runner.cleanup()
-            raise self._refusal(error) from error
+            raise self._refusal(error, name_holder=name_holder) from error
         self._runner = runner
         self._watch.start(loop)
         address = self._listener.sockets[0].getsockname()
@@ -121,10 +119,10 @@ class HttpServer:
             host = str(found[0][4][0])
         return await loop.create_server(connect, host, self._port, backlog=BACKLOG)
 
-    def _refusal(self, error: OSError) -> ListenError:
+    def _refusal(self, error: OSError, *, name_holder: bool) -> ListenError:
         where = f"{self._host}:{self._port}"
         if error.errno == errno.EADDRINUSE:
-            holder = holder_of(self._port) if self._name_holder else ""
+            holder = holder_of(self._port) if name_holder else ""
             return AddressInUseError(
                 f"{where} is in use" + (f" by {holder}" if holder else ""),
                 hint=f"stop it, or choose another port with {self._settings}__PORT; 0 takes any",

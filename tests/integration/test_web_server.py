@@ -69,7 +69,7 @@ async def test_an_address_in_use_is_told_with_who_uses_it():
         with pytest.raises(AddressInUseError) as caught:
             await make_server(port=port).start()
         with pytest.raises(AddressInUseError) as unnamed:
-            await make_server(port=port, settings="NOCOHOST_ADMIN", name_holder=False).start()
+            await make_server(port=port, settings="NOCOHOST_ADMIN").start(name_holder=False)
     assert "NOCOHOST_ADMIN__PORT" in unnamed.value.hint
     assert unnamed.value.message == f"127.0.0.1:{port} is in use"
     assert caught.value.code == "http.address_in_use"

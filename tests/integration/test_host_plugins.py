@@ -1,0 +1,92 @@
+"""The plugins of a starting node that fail late: by their schema, or as their lifespan begins."""
+
+import contextlib
+import sys
+from contextlib import AsyncExitStack
+from types import ModuleType
+
+import pytest
+from probes.fake_app import ListLog
+
+from nocohost import Service, hookimpl
+from nocohost.api.errors import SchemaVersionError
+from nocohost.api.mode import EVERYTHING
+from nocohost.host.build import NodeParts, build_node
+from nocohost.host.plugins import activate_plugins, enter_lifespans
+from nocohost.node.clock import SystemClock
+from nocohost.node.settings import load_settings
+from nocohost.plugins.catalogue import CatalogueEntry, catalogue_of
+
+KEY = "two-words:work"
+
+
+async def handle(job): ...
+
+
+@hookimpl
+def register_services():
+    return [Service(KEY, handle)]
+
+
+@pytest.fixture
+def parts_with(tmp_path, monkeypatch):
+    """Return what builds the parts of a node with one plugin, whose service module holds the given functions."""
+
+    def build(*functions) -> NodeParts:
+        service, declarations = ModuleType("two_words_work"), ModuleType("two_words_declarations")
+        vars(service).update({function.__name__: function for function in functions})
+        vars(declarations)["register_jobs"] = hookimpl(_register_jobs)
+        entries = []
+        for group, name, module in (("services", KEY, service), ("declarations", "two-words", declarations)):
+            monkeypatch.setitem(sys.modules, module.__name__, module)
+            entries.append(CatalogueEntry(f"nocohost.{group}", name, "two-words", "1.0", module.__name__))
+        settings = load_settings({"NOCOHOST_DATA_DIR": str(tmp_path)}).settings
+        return build_node(settings, catalogue_of(entries), EVERYTHING, clock=SystemClock(), log=ListLog())
+
+    return build
+
+
+def _register_jobs():
+    return []
+
+
+@pytest.mark.parametrize("spelling", ["two-words", "two_words"])
+async def test_a_plugin_whose_schema_does_not_fit_is_dropped_however_its_migrations_spell_it(parts_with, spelling):
+    parts = parts_with(register_services)
+    activation = await activate_plugins(parts, {spelling: SchemaVersionError("the schema is too new")})
+    assert not activation.served_keys
+    assert "the schema is too new" in activation.refused_keys[KEY]
+    await parts.database.close()
+
+
+@pytest.mark.parametrize("fault", [SystemExit(3), RuntimeError("no luck")])
+async def test_whatever_a_lifespan_raises_as_it_begins_its_entry_point_alone_is_dropped(parts_with, fault):
+    @hookimpl
+    @contextlib.asynccontextmanager
+    async def node_lifespan():
+        raise fault
+        yield
+
+    parts = parts_with(register_services, node_lifespan)
+    activation = await activate_plugins(parts, {})
+    assert activation.served_keys == {KEY}
+    async with AsyncExitStack() as stack:
+        activation = await enter_lifespans(parts, activation, stack)
+    assert not activation.served_keys
+    assert type(fault).__name__ in activation.refused_keys[KEY]
+    await parts.database.close()
+
+
+@pytest.mark.parametrize("fault", [SystemExit(3), RuntimeError("no luck")])
+async def test_what_a_lifespan_raises_as_it_ends_is_logged_and_no_more(parts_with, fault):
+    @hookimpl
+    @contextlib.asynccontextmanager
+    async def node_lifespan():
+        yield
+        raise fault
+
+    parts = parts_with(register_services, node_lifespan)
+    async with AsyncExitStack() as stack:
+        await enter_lifespans(parts, await activate_plugins(parts, {}), stack)
+    assert parts.log.events("lifespan.failed")
+    await parts.database.close()
