@@ -17,6 +17,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from nocohost.node.clock import SystemClock
@@ -45,14 +46,17 @@ class PostgresServer:
     """One PostgreSQL server with a data folder of its own; a context manager that deletes everything at its end.
 
     It listens on a free loopback port, where a random password is asked for, and on a socket only its user reaches.
-    Without ``durable`` nothing is forced to disk: fast, and gone with a power cut.
+    Without ``durable`` nothing is forced to disk: fast, and gone with a power cut. ``settings`` go before its own.
     """
 
-    def __init__(self, binaries: Path, *, durable: bool = False) -> None:
+    def __init__(
+        self, binaries: Path, *, durable: bool = False, settings: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self._account = _account()
         self.directory = _directory(self._account)
         self._binaries = self._reachable(binaries)
         self._durable = durable
+        self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
         self._follower: subprocess.Popen[bytes] | None = None
         self.port = _free_port()
@@ -159,7 +163,7 @@ class PostgresServer:
         }
         if not self._durable:
             values |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-        return [part for name, value in values.items() for part in ("-c", f"{name}={value}")]
+        return [part for name, value in {**values, **self._settings}.items() for part in ("-c", f"{name}={value}")]
 
     def _is_ready(self) -> bool:
         """Read the status that the server itself notes, as ``pg_ctl`` does."""

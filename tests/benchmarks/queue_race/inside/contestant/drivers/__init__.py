@@ -1,0 +1,1 @@
+"""One module for each library: a class ``Driver`` that speaks ``contestant.driver.Driver``."""

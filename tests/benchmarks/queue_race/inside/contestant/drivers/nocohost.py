@@ -1,0 +1,93 @@
+"""nocohost: the app of a command enqueues, ``nocohost run`` serves with ``WORKER_MODE=*``."""
+
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from typing import Any
+
+from sqlalchemy import text
+
+from contestant.driver import NotYetError
+from nocohost import App
+from nocohost.host.command import open_command_app
+
+KEY = "race:run"
+"""What ``contestant.declarations`` declares."""
+BULK = 1000
+TRANSACTION = 200
+ON_UVLOOP = "import uvloop; uvloop.install(); from nocohost.cli.main import main; main()"
+UNFINISHED = text(
+    "SELECT EXISTS (SELECT 1 FROM nocohost_jobs WHERE key = :key AND state = 'pending')"
+    " OR EXISTS (SELECT 1 FROM nocohost_jobs WHERE key = :key AND state = 'running')"
+)
+"""Two halves, each answered by an index; counting the rows of a table that shrinks would slow down what is measured."""
+
+
+class Driver:
+    """See ``contestant.driver``; what it shows of its settings is what the environment gives to every process."""
+
+    concurrent = True
+    bulk = BULK
+
+    def __init__(self) -> None:
+        self._uvloop = bool(os.environ.get("RACE_UVLOOP"))
+        self._stack = AsyncExitStack()
+        self._app: App | None = None
+        self.settings = {
+            "WORKER_MODE": "*",
+            "concurrency of the service": int(os.environ["NOCOHOST_PLUGINS__RACE__CONCURRENCY"]),
+            "queue profile": os.environ.get("NOCOHOST_QUEUE__PROFILE", "default"),
+            "uvloop": self._uvloop,
+        }
+
+    @property
+    def app(self) -> App:
+        """Return the open app."""
+        assert self._app is not None, "not open"
+        return self._app
+
+    async def prepare(self) -> None:
+        """Upgrade the schema, as every command does first."""
+        await self.open()
+        await self.close()
+
+    async def open(self) -> None:
+        """Open the app of a command."""
+        self._app = await self._stack.enter_async_context(open_command_app(os.environ, sys.stderr))
+
+    async def close(self) -> None:
+        """Close it."""
+        await self._stack.aclose()
+
+    async def enqueue(self, job: dict[str, Any]) -> None:
+        """Enqueue one job in a transaction of its own."""
+        await self.app.queue.enqueue(KEY, job)
+
+    async def enqueue_many(self, jobs: Sequence[dict[str, Any]]) -> None:
+        """Enqueue many in one call."""
+        many: Any = getattr(self.app.queue, "enqueue_many", None)
+        if many is None:
+            raise NotYetError("enqueue_many")
+        await many(KEY, jobs)
+
+    async def preload(self, jobs: Sequence[dict[str, Any]]) -> None:
+        """Store jobs, many in one transaction."""
+        if hasattr(self.app.queue, "enqueue_many"):
+            for start in range(0, len(jobs), BULK):
+                await self.enqueue_many(jobs[start : start + BULK])
+            return
+        for start in range(0, len(jobs), TRANSACTION):
+            async with self.app.database.begin() as connection:
+                for job in jobs[start : start + TRANSACTION]:
+                    await self.app.queue.enqueue(KEY, job, connection=connection)
+
+    async def unfinished(self) -> int:
+        """Tell whether any job is still in the hot table."""
+        async with self.app.database.connect() as connection:
+            return int(await connection.scalar(UNFINISHED, {"key": KEY}))
+
+    def commands(self, processes: int) -> list[list[str]]:
+        """Return one node for each process."""
+        start = ["-c", ON_UVLOOP] if self._uvloop else ["-m", "nocohost"]
+        return [[sys.executable, "-P", *start, "run"] for _ in range(processes)]
