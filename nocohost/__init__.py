@@ -12,14 +12,20 @@ if TYPE_CHECKING:
     from nocohost.api.app import App as App
     from nocohost.api.app import Database as Database
     from nocohost.api.app import Hooks as Hooks
+    from nocohost.api.app import Lock as Lock
+    from nocohost.api.app import Locks as Locks
     from nocohost.api.app import Node as Node
     from nocohost.api.app import Queue as Queue
+    from nocohost.api.app import Schedules as Schedules
+    from nocohost.api.app import Signals as Signals
     from nocohost.api.check import Check as Check
     from nocohost.api.clock import Clock as Clock
     from nocohost.api.errors import ConfigError as ConfigError
     from nocohost.api.errors import FenceLostError as FenceLostError
     from nocohost.api.errors import JobConflictError as JobConflictError
     from nocohost.api.errors import JobNotFoundError as JobNotFoundError
+    from nocohost.api.errors import LockLostError as LockLostError
+    from nocohost.api.errors import LockTimeoutError as LockTimeoutError
     from nocohost.api.errors import NocohostError as NocohostError
     from nocohost.api.errors import PayloadError as PayloadError
     from nocohost.api.errors import PayloadTooLargeError as PayloadTooLargeError
@@ -27,6 +33,7 @@ if TYPE_CHECKING:
     from nocohost.api.errors import QueueError as QueueError
     from nocohost.api.errors import StoreError as StoreError
     from nocohost.api.errors import UnknownKeyError as UnknownKeyError
+    from nocohost.api.errors import UnservedError as UnservedError
     from nocohost.api.hookspecs import hookimpl as hookimpl
     from nocohost.api.hookspecs import hookspec as hookspec
     from nocohost.api.job import DeadLetter as DeadLetter
@@ -38,8 +45,10 @@ if TYPE_CHECKING:
     from nocohost.api.principal import Principal as Principal
     from nocohost.api.routes import Route as Route
     from nocohost.api.routes import route as route
+    from nocohost.api.schedule import Schedule as Schedule
     from nocohost.api.service import Backoff as Backoff
     from nocohost.api.service import JobType as JobType
+    from nocohost.api.service import Rate as Rate
     from nocohost.api.service import Service as Service
     from nocohost.api.version import VERSION as VERSION
     from nocohost.cli.app import pass_app as pass_app
@@ -47,7 +56,7 @@ if TYPE_CHECKING:
     from nocohost.web.keys import PRINCIPAL as PRINCIPAL
 
 _HOMES: Mapping[str, tuple[str, ...]] = {
-    "api.app": ("App", "Database", "Hooks", "Node", "Queue"),
+    "api.app": ("App", "Database", "Hooks", "Lock", "Locks", "Node", "Queue", "Schedules", "Signals"),
     "api.check": ("Check",),
     "api.clock": ("Clock",),
     "api.errors": (
@@ -55,6 +64,8 @@ _HOMES: Mapping[str, tuple[str, ...]] = {
         "FenceLostError",
         "JobConflictError",
         "JobNotFoundError",
+        "LockLostError",
+        "LockTimeoutError",
         "NocohostError",
         "PayloadError",
         "PayloadTooLargeError",
@@ -62,6 +73,7 @@ _HOMES: Mapping[str, tuple[str, ...]] = {
         "QueueError",
         "StoreError",
         "UnknownKeyError",
+        "UnservedError",
     ),
     "api.hookspecs": ("hookimpl", "hookspec"),
     "api.job": ("DeadLetter", "Job", "Retry", "Snooze"),
@@ -69,7 +81,8 @@ _HOMES: Mapping[str, tuple[str, ...]] = {
     "api.mode": ("WorkerMode",),
     "api.principal": ("Principal",),
     "api.routes": ("Route", "route"),
-    "api.service": ("Backoff", "JobType", "Service"),
+    "api.schedule": ("Schedule",),
+    "api.service": ("Backoff", "JobType", "Rate", "Service"),
     "api.version": ("VERSION",),
     "cli.app": ("pass_app",),
     "web.keys": ("APP", "PRINCIPAL"),
@@ -92,6 +105,10 @@ __all__ = [
     "JobConflictError",
     "JobNotFoundError",
     "JobType",
+    "Lock",
+    "LockLostError",
+    "LockTimeoutError",
+    "Locks",
     "Log",
     "NocohostError",
     "Node",
@@ -101,12 +118,17 @@ __all__ = [
     "Principal",
     "Queue",
     "QueueError",
+    "Rate",
     "Retry",
     "Route",
+    "Schedule",
+    "Schedules",
     "Service",
+    "Signals",
     "Snooze",
     "StoreError",
     "UnknownKeyError",
+    "UnservedError",
     "WorkerMode",
     "hookimpl",
     "hookspec",

@@ -1,6 +1,6 @@
 """What plugin code sees of the node it runs on, as narrow Protocols. The host supplies them."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -9,6 +9,7 @@ from nocohost.api.clock import Clock
 from nocohost.api.job import Job
 from nocohost.api.log import Log
 from nocohost.api.mode import WorkerMode
+from nocohost.api.schedule import Schedule
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -55,15 +56,34 @@ class Queue(Protocol):
         idempotency_key: str | None = None,
         run_at: datetime | None = None,
         priority: int | None = None,
+        group: str | None = None,
     ) -> Job:
         """Make one job under ``key`` and return it.
 
         With ``connection`` the job is part of the caller's transaction: both commit or neither. ``payload`` is checked
         against the job type here, on whichever node this is. The same ``idempotency_key`` with the same payload
         returns the first job; with another payload it raises ``JobConflictError``. ``run_at`` in the past means now.
-        ``priority`` is the job type's when None; lower runs first.
+        ``priority`` is the job type's when None; lower runs first. Jobs of one ``group`` of a key run one at a time, in
+        the order in which they were enqueued.
+
+        Enqueues of concurrent tasks share a statement and a commit; each returns after its commit.
 
         Raises ``UnknownKeyError``, ``PayloadError``, ``PayloadTooLargeError``, ``JobConflictError``, ``StoreError``.
+        """
+
+    async def enqueue_many(
+        self,
+        key: str,
+        payloads: Iterable[Any],
+        *,
+        connection: "AsyncConnection | None" = None,
+        run_at: datetime | None = None,
+        priority: int | None = None,
+        group: str | None = None,
+    ) -> Sequence[Job]:
+        """Make one job for each payload, all or none, and return them in the order of the payloads.
+
+        Everything else is as with ``enqueue``; a payload that does not fit is named by its place, counted from 1.
         """
 
 
@@ -77,11 +97,84 @@ class Hooks(Protocol):
         """
 
 
+class ScheduleView(Protocol):
+    """A schedule as it stands in the database."""
+
+    @property
+    def schedule(self) -> Schedule:
+        """Return what it enqueues, and when."""
+
+    @property
+    def source(self) -> str:
+        """Return ``code`` for a schedule that a service registers, ``database`` for one that was set."""
+
+    @property
+    def next_at(self) -> datetime | None:
+        """Return the next tick; None while it is paused."""
+
+    @property
+    def last_at(self) -> datetime | None:
+        """Return the latest tick that made a job."""
+
+
+class Schedules(Protocol):
+    """The schedules kept in the database, beside those that services register."""
+
+    async def set(self, schedule: Schedule) -> None:
+        """Make the schedule, or change the one of this name; the next tick is counted from now.
+
+        Raises ``UnknownKeyError``, ``PayloadError``, and ``JobConflictError`` for the name of a schedule in code.
+        """
+
+    async def remove(self, name: str) -> bool:
+        """Remove the schedule of this name; return False without one. One in code raises ``JobConflictError``."""
+
+    async def list(self) -> Sequence[ScheduleView]:
+        """Return every schedule, by name."""
+
+
+class Lock(Protocol):
+    """A lock that is held: a lease that is renewed until the block is left."""
+
+    @property
+    def fence(self) -> int:
+        """Return a number that rises each time the lock changes hands; show it to what the lock protects."""
+
+    @property
+    def is_held(self) -> bool:
+        """Tell whether the lease holds by this node's account; False from the moment it may have ended."""
+
+
+class Locks(Protocol):
+    """Locks over the whole cluster, each a lease in the database."""
+
+    def acquire(
+        self, name: str, *, lease_seconds: float = 15.0, wait_seconds: float | None = None
+    ) -> "AbstractAsyncContextManager[Lock]":
+        """Hold the lock ``name`` for the block, waiting for it up to ``wait_seconds`` (None: for ever).
+
+        The lease is renewed while the block runs; when it cannot be, the task inside is cancelled before the lease ends
+        and ``LockLostError`` is raised. Raises ``LockTimeoutError`` when the wait is over.
+        """
+
+
+class Signals(Protocol):
+    """Short messages to all nodes: hints, which may be lost, never data that anybody must have."""
+
+    async def send(
+        self, topic: str, payload: Mapping[str, Any] | None = None, *, connection: "AsyncConnection | None" = None
+    ) -> None:
+        """Send to every node, this one too; with ``connection`` after its commit, and not when it is rolled back."""
+
+    def listen(self, topic: str) -> "AbstractAsyncContextManager[AsyncIterator[Mapping[str, Any]]]":
+        """Receive, within the block, the payloads of ``topic`` that are sent from now on."""
+
+
 class App(Protocol):
     """The node as its plugins see it.
 
     While hooks register, ``serving``, ``mode``, ``node``, ``settings``, ``hooks``, ``clock`` and ``log`` work;
-    ``queue`` and ``database`` raise ``AppNotOpenError`` until ``node_lifespan``.
+    ``queue``, ``schedules``, ``database``, ``locks`` and ``signals`` raise ``AppNotOpenError`` until ``node_lifespan``.
     """
 
     @property
@@ -99,6 +192,18 @@ class App(Protocol):
     @property
     def database(self) -> Database:
         """Return the database."""
+
+    @property
+    def schedules(self) -> Schedules:
+        """Return the door to the schedules."""
+
+    @property
+    def locks(self) -> Locks:
+        """Return the locks of the cluster."""
+
+    @property
+    def signals(self) -> Signals:
+        """Return the door to all nodes."""
 
     @property
     def hooks(self) -> Hooks:

@@ -146,6 +146,24 @@ class FenceLostError(QueueError):
     code = "queue.fence_lost"
 
 
+class LockTimeoutError(QueueError):
+    """The lock was not free within the time that its caller would wait."""
+
+    code = "lock.timeout"
+
+
+class LockLostError(QueueError):
+    """The lease of a lock could not be renewed; somebody else may hold the lock now."""
+
+    code = "lock.lost"
+
+
+class UnservedError(QueueError):
+    """No live node serves the key, and the policy is to refuse such jobs."""
+
+    code = "queue.unserved"
+
+
 class StoreError(NocohostError):
     """The database refuses; ``retryable`` says whether trying again can help."""
 

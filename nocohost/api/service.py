@@ -1,9 +1,9 @@
 """Services and job types: what a plugin offers under a key, and what every node must know of its jobs."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from nocohost.api.errors import PluginContractError
 from nocohost.api.keys import is_key
@@ -11,8 +11,10 @@ from nocohost.api.keys import is_key
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-Handler = Callable[..., Awaitable[Any]]
-"""``handler(job)`` or ``handler(job, app)``."""
+Handler = Callable[..., Any]
+"""``handler(job)`` or ``handler(job, app)``; which kinds of function fit is a matter of the isolation."""
+Isolation = Literal["loop", "thread", "process"]
+OnCrash = Literal["retry", "hold", "fail"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,28 +39,70 @@ class Backoff:
 
 
 @dataclass(frozen=True, slots=True)
+class Rate:
+    """How often jobs of a key may start in the whole cluster: ``count`` in ``seconds``, as a token bucket.
+
+    The bucket holds at most ``count`` tokens, so after a pause that many jobs may start at once.
+    """
+
+    count: int
+    seconds: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or self.seconds <= 0:
+            raise PluginContractError(f"{self}: count is at least 1, seconds above 0")
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """What a plugin offers under a service key; its queue has the same name.
 
-    ``handler`` is ``async def handler(job)`` or ``handler(job, app)``. It returns ``None`` or a JSON value (success),
-    ``Retry``, ``Snooze`` or ``DeadLetter``; an exception means that the attempt failed. At most ``concurrency`` jobs of
-    the key run at a time on one node; an attempt longer than ``timeout_seconds`` is cancelled and counts as failed.
+    ``handler`` is ``handler(job)`` or ``handler(job, app)``. It returns ``None`` or a JSON value (success), ``Retry``,
+    ``Snooze`` or ``DeadLetter``; an exception means that the attempt failed.
+
+    ``isolation`` says where it runs: ``loop`` takes an ``async def``, ``thread`` a plain ``def``, ``process`` either,
+    in a child of its own; ``memory_mib`` limits the memory of such a child. At most ``concurrency`` jobs of the key run
+    at a time on one node and ``cluster_concurrency`` in the whole cluster, and no more start than ``rate`` allows. An
+    attempt longer than ``timeout_seconds`` is cancelled and counts as failed. ``on_crash`` says what becomes of a job
+    whose node or child died under it: ``retry`` runs it again, in a child of its own, uncharged; ``hold`` keeps it as a
+    dead letter for a person to decide; ``fail`` counts as a failed attempt.
     """
 
     key: str
     handler: Handler
     concurrency: int = field(default=10, kw_only=True)
+    cluster_concurrency: int | None = field(default=None, kw_only=True)
+    rate: Rate | None = field(default=None, kw_only=True)
     timeout_seconds: float | None = field(default=None, kw_only=True)
     backoff: Backoff = field(default=Backoff(), kw_only=True)
+    isolation: Isolation = field(default="loop", kw_only=True)
+    memory_mib: int | None = field(default=None, kw_only=True)
+    on_crash: OnCrash = field(default="retry", kw_only=True)
 
     def __post_init__(self) -> None:
         if not is_key(self.key):
             raise PluginContractError(f"service {self.key!r}: not a service key", hint="a key reads noun:verb")
-        if self.concurrency < 1:
-            raise PluginContractError(f"service {self.key}: concurrency is {self.concurrency}", hint="at least 1")
+        counts = {"concurrency": self.concurrency, "cluster_concurrency": self.cluster_concurrency}
+        for name, count in counts.items():
+            if count is not None and count < 1:
+                raise PluginContractError(f"service {self.key}: {name} is {count}", hint="at least 1")
         if self.timeout_seconds is not None and self.timeout_seconds <= 0:
             raise PluginContractError(
                 f"service {self.key}: timeout_seconds is {self.timeout_seconds}", hint="above 0, or None"
+            )
+        self._check_words()
+
+    def _check_words(self) -> None:
+        if self.isolation not in ("loop", "thread", "process"):
+            raise PluginContractError(
+                f"service {self.key}: isolation is {self.isolation!r}", hint="loop, thread or process"
+            )
+        if self.on_crash not in ("retry", "hold", "fail"):
+            raise PluginContractError(f"service {self.key}: on_crash is {self.on_crash!r}", hint="retry, hold or fail")
+        if self.memory_mib is not None and (self.memory_mib < 1 or self.isolation != "process"):
+            raise PluginContractError(
+                f"service {self.key}: memory_mib is {self.memory_mib}",
+                hint='above 0, and with isolation="process" only',
             )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from nocohost.api.app import Database, Hooks, Node, Queue
+from nocohost.api.app import Database, Hooks, Locks, Node, Queue, Schedules, Signals
 from nocohost.api.clock import Clock
 from nocohost.api.errors import AppNotOpenError, UnknownKeyError
 from nocohost.api.keys import nearest
@@ -48,6 +48,9 @@ class NodeApp:
         self._hooks: Hooks | None = None
         self._queue: Queue | None = None
         self._database: Database | None = None
+        self._schedules: Schedules | None = None
+        self._locks: Locks | None = None
+        self._signals: Signals | None = None
 
     def serving(self, key: str | None = None) -> bool:
         """Tell whether this node serves ``key``, or requests when no key is given."""
@@ -81,6 +84,21 @@ class NodeApp:
     def database(self) -> Database:
         """Return the database."""
         return _opened(self._database, "database")
+
+    @property
+    def schedules(self) -> Schedules:
+        """Return the door to the schedules."""
+        return _opened(self._schedules, "schedules")
+
+    @property
+    def locks(self) -> Locks:
+        """Return the locks of the cluster."""
+        return _opened(self._locks, "locks")
+
+    @property
+    def signals(self) -> Signals:
+        """Return the door to all nodes."""
+        return _opened(self._signals, "signals")
 
     def offer(self, hooks: Hooks) -> None:
         """Offer the published hooks, which plugins may call while they register."""

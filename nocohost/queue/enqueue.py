@@ -1,6 +1,6 @@
 """The door to the queue: any node enqueues to any declared key, in its own transaction or its caller's."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -67,9 +67,10 @@ class JobQueue:
         idempotency_key: str | None = None,
         run_at: datetime | None = None,
         priority: int | None = None,
+        group: str | None = None,
     ) -> Job:
         """Make one job under ``key`` and return it; see ``nocohost.api.app.Queue.enqueue``."""
-        new = self._new_job(key, payload, idempotency_key, run_at, priority)
+        new = self._new_job(key, payload, idempotency_key, run_at, priority, group)
         if connection is not None:
             job = await self._insert(connection, new)
             if job.id == new.id:
@@ -85,8 +86,35 @@ class JobQueue:
             self.on_enqueued(key)
         return job
 
+    async def enqueue_many(
+        self,
+        key: str,
+        payloads: Iterable[Any],
+        *,
+        connection: "AsyncConnection | None" = None,
+        run_at: datetime | None = None,
+        priority: int | None = None,
+        group: str | None = None,
+    ) -> Sequence[Job]:
+        """Make one job for each payload, all or none; see ``nocohost.api.app.Queue.enqueue_many``."""
+        news = [self._new_job(key, payload, None, run_at, priority, group) for payload in payloads]
+        if connection is not None:
+            jobs = [await self._insert(connection, new) for new in news]
+            on_commit(connection, lambda: self.on_enqueued(key))
+            return jobs
+        async with self._database.begin() as own:
+            jobs = [await self._insert(own, new) for new in news]
+        self.on_enqueued(key)
+        return jobs
+
     def _new_job(
-        self, key: str, payload: Any, idempotency_key: str | None, run_at: datetime | None, priority: int | None
+        self,
+        key: str,
+        payload: Any,
+        idempotency_key: str | None,
+        run_at: datetime | None,
+        priority: int | None,
+        group: str | None,
     ) -> NewJob:
         if key not in self._keys and key not in self._external:
             suggestion = nearest(key, self._keys | self._external)
@@ -102,6 +130,7 @@ class JobQueue:
             payload=value,
             priority=_checked_priority(job_type.priority if priority is None else priority),
             run_at=_checked_instant(run_at),
+            group=group,
             idempotency_key=_checked_idempotency_key(idempotency_key),
             unique_seconds=job_type.unique_seconds,
             digest=digest,
@@ -137,7 +166,7 @@ class JobQueue:
         payload = read_payload(new.key, new.payload, job_type.payload if job_type else None)
         job_id, enqueued_at = await insert_job(connection, new)
         if job_id == new.id:
-            return Job(job_id, new.key, payload, enqueued_at=enqueued_at)
+            return Job(job_id, new.key, payload, enqueued_at=enqueued_at, group=new.group)
         try:
             first = await get_job(connection, job_id)
         except JobNotFoundError:  # it is over and gone, its idempotency key is not

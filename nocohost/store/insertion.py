@@ -25,6 +25,7 @@ class NewJob:
     payload: Any
     priority: int
     run_at: datetime | None
+    group: str | None
     idempotency_key: str | None
     unique_seconds: float
     digest: bytes
@@ -55,6 +56,7 @@ async def insert_job(connection: AsyncConnection, new: NewJob) -> Inserted:
         priority=new.priority,
         run_at=due,
         enqueued_at=db_now(),
+        group=new.group,
         idempotency_key=new.idempotency_key,
     )
     return Inserted(new.id, await connection.scalar(statement.returning(jobs.c.enqueued_at)))

@@ -36,7 +36,7 @@ ENDED_STATES = frozenset(JobState) - HOT_STATES
 LIST_LIMIT = 1000
 SHARED = tuple(column.name for column in history.c if column.name in jobs.c)
 """The columns that a job has all its life."""
-RENEWED = frozenset({"state", "attempts", "losses", "run_at", "progress"})
+RENEWED = frozenset({"state", "attempts", "losses", "crashes", "run_at", "progress"})
 """What a retried job does not keep."""
 
 
@@ -55,6 +55,7 @@ class JobRow:
     started_at: datetime | None
     attempts: int
     losses: int
+    crashes: int
     fence: int
     node_id: str | None
     idempotency_key: str | None

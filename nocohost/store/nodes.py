@@ -46,6 +46,8 @@ class NodeRow:
     version: str
     plugins: Mapping[str, str]
     address: str | None
+    presence: int | None
+    stop_requested: bool
 
 
 def node_lives(node_id: ColumnElement[Any]) -> ColumnElement[bool]:

@@ -34,6 +34,7 @@ jobs = Table(
     Column("started_at", Instant, comment="start of the current or last attempt"),
     Column("attempts", Integer, nullable=False, server_default=text("0"), comment="attempts charged"),
     Column("losses", Integer, nullable=False, server_default=text("0"), comment="attempts that ended with their node"),
+    Column("crashes", Integer, nullable=False, server_default=text("0"), comment="children that died of the job"),
     Column("fence", BigInteger, nullable=False, server_default=text("0"), comment="rises at each claim"),
     Column("claim_id", Uuid(as_uuid=False), comment="random, made at each claim; null while pending"),
     Column("node_id", Uuid(as_uuid=False), comment="boot id of the node that holds or last held the job"),
@@ -49,6 +50,23 @@ jobs = Table(
         "id",
         postgresql_where=text("state = 'pending'"),
         sqlite_where=text("state = 'pending'"),
+    ),
+    Index(
+        "nocohost_jobs_group",
+        "key",
+        "group",
+        "enqueued_at",
+        "id",
+        postgresql_where=text('"group" IS NOT NULL'),
+        sqlite_where=text('"group" IS NOT NULL'),
+    ),
+    Index(
+        "nocohost_jobs_group_running",
+        "key",
+        "group",
+        unique=True,
+        postgresql_where=text("state = 'running' AND \"group\" IS NOT NULL"),
+        sqlite_where=text("state = 'running' AND \"group\" IS NOT NULL"),
     ),
     Index(
         "nocohost_jobs_held",
@@ -74,6 +92,7 @@ history = Table(
     Column("finished_at", Instant, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("losses", Integer, nullable=False),
+    Column("crashes", Integer, nullable=False, server_default=text("0")),
     Column("fence", BigInteger, nullable=False),
     Column("node_id", Uuid(as_uuid=False)),
     Column("idempotency_key", Text),
@@ -118,6 +137,8 @@ nodes = Table(
     Column("version", Text, nullable=False),
     Column("plugins", JSON, nullable=False, comment="distribution -> version"),
     Column("address", Text, comment="where the node answers, for people"),
+    Column("presence", BigInteger, comment="PostgreSQL advisory lock that the node's heartbeat connection holds"),
+    Column("stop_requested", Boolean, nullable=False, server_default=text("false")),
     Index("nocohost_nodes_lease", "lease_until"),
 )
 """One row per boot of a node. A job's lease is its node's."""
@@ -133,6 +154,70 @@ limits = Table(
     Column("refilled_at", Instant),
 )
 """Only keys with a cluster-wide limit have a row here; their claim locks it."""
+
+keys = Table(
+    "nocohost_keys",
+    metadata,
+    Column("key", Text, primary_key=True, comment="service key"),
+    Column("paused_at", Instant, comment="nobody claims the key from then on"),
+    Column("paused_by", Text, comment="id of the principal"),
+    Column("drain_until", Instant, comment="what still runs of a paused key is released then"),
+    Column("first_served_at", Instant),
+    Column("last_served_at", Instant),
+)
+"""What holds of a key in the whole cluster, and whether anybody ever served it."""
+
+schedules = Table(
+    "nocohost_schedules",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("key", Text, nullable=False),
+    Column("payload", JSON, nullable=False),
+    Column("cron", Text),
+    Column("timezone", Text, nullable=False),
+    Column("interval_seconds", Float),
+    Column("catch_up", Text, nullable=False, comment="skip, once or all"),
+    Column("source", Text, nullable=False, comment="code or database"),
+    Column("paused_at", Instant),
+    Column("next_at", Instant, comment="the next tick"),
+    Column("last_at", Instant, comment="the latest tick that made a job"),
+    Column("changed_at", Instant, nullable=False),
+    Index("nocohost_schedules_next", "key", "next_at"),
+)
+"""Recurring enqueues; those in code have a row too, so that ticks, pauses and lists are one thing."""
+
+ticks = Table(
+    "nocohost_ticks",
+    metadata,
+    Column("schedule", Text, primary_key=True),
+    Column("tick_at", Instant, primary_key=True, comment="computed from the schedule, never from a clock's now"),
+    Column("job_id", Uuid(as_uuid=False), nullable=False),
+    Column("fired_at", Instant, nullable=False),
+    Index("nocohost_ticks_fired", "fired_at"),
+)
+"""A tick that made a job; its row and the job are one transaction, so a tick fires once per cluster."""
+
+locks = Table(
+    "nocohost_locks",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Uuid(as_uuid=False), comment="random, made at each acquisition; null while free"),
+    Column("node_id", Uuid(as_uuid=False), comment="boot id of the node that holds or last held it"),
+    Column("fence", BigInteger, nullable=False, server_default=text("0"), comment="rises at each acquisition"),
+    Column("lease_until", Instant),
+)
+"""Locks by name. A row stays when its lock is free, for its fence must never fall."""
+
+signals = Table(
+    "nocohost_signals",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("topic", Text, nullable=False),
+    Column("payload", JSON, nullable=False),
+    Column("sent_at", Instant, nullable=False),
+    Index("nocohost_signals_sent", "sent_at"),
+)
+"""Hints to all nodes, on SQLite; PostgreSQL carries them in its notifications. They are removed after a minute."""
 
 tokens = Table(
     "nocohost_tokens",

@@ -17,6 +17,8 @@ from nocohost.api.errors import (
     FenceLostError,
     JobConflictError,
     JobNotFoundError,
+    LockLostError,
+    LockTimeoutError,
     NocohostError,
     PayloadError,
     PayloadTooLargeError,
@@ -26,6 +28,7 @@ from nocohost.api.errors import (
     StoreUnavailableError,
     TransactionExpiredError,
     UnknownKeyError,
+    UnservedError,
 )
 
 PREFIX = "urn:nocohost:problem:"
@@ -40,6 +43,9 @@ STATUSES: Sequence[tuple[type[NocohostError], int]] = (
     (PayloadTooLargeError, 413),
     (JobConflictError, 409),
     (FenceLostError, 409),
+    (UnservedError, 503),
+    (LockTimeoutError, 503),
+    (LockLostError, 503),
     (QueueError, 409),
     (StoreConflictError, 409),
     (StoreUnavailableError, 503),

@@ -13,6 +13,7 @@ FLOORS: Mapping[str, int] = {
     "plugins": 3,
     "web": 4,
     "queue": 4,
+    "child": 4,
     "host": 5,
     "cli": 6,
     "testing": 6,

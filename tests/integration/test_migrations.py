@@ -79,13 +79,13 @@ async def test_the_migrated_schema_is_the_one_the_code_declares(database: SqlDat
 
 
 def shape(connection: Connection) -> dict[str, object]:
-    """Columns with type, nullability and default, key and indexes of every table."""
+    """Columns with type, nullability and default, key and indexes of every table, in no order."""
     found = inspect(connection)
     return {
         table: {
-            "columns": [
+            "columns": sorted(
                 (one["name"], str(one["type"]), one["nullable"], one["default"]) for one in found.get_columns(table)
-            ],
+            ),
             "key": found.get_pk_constraint(table)["constrained_columns"],
             "indexes": sorted(
                 (one["name"], one["column_names"], bool(one["unique"]), where_of(one))
