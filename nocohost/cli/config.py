@@ -11,10 +11,10 @@ from pydantic import BaseModel
 from nocohost.api.errors import SettingError, WorkerModeError
 from nocohost.cli.output import PROBLEMS_FOUND, json_option, printable, show_json, show_table
 from nocohost.host.log import make_log
-from nocohost.node.mode import VARIABLE, parse_mode
+from nocohost.node.mode import VARIABLE
 from nocohost.node.plugin_name import plugin_slug
 from nocohost.node.secrecy import HIDDEN, names_a_secret, without_password
-from nocohost.node.settings import LoadedSettings, Settings, declared_settings, load_settings
+from nocohost.node.settings import LoadedSettings, Settings, declared_settings, load_settings, read_mode
 from nocohost.plugins.catalogue import read_catalogue
 from nocohost.plugins.declarations import load_declarations
 from nocohost.plugins.drafts import read_drafts
@@ -67,13 +67,8 @@ def _check() -> tuple[list[tuple[str, str]], list[str]]:
     faults, warnings, settings = [], [*loaded.warnings], loaded.settings
     catalogue = read_catalogue()
     try:
-        parsed = parse_mode(
-            settings.worker_mode,
-            declared=catalogue.declared_keys,
-            external=settings.external_keys,
-            required=settings.require_mode,
-        )
-        warnings += [f"{VARIABLE}: {notice}" for notice in parsed.notices]
+        notices = read_mode(settings, catalogue.declared_keys).notices
+        warnings += [f"{VARIABLE}: {notice}" for notice in notices]
     except WorkerModeError as error:
         faults.append((error.code, str(error)))
     declarations = load_declarations(

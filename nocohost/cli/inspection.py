@@ -14,13 +14,11 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from nocohost.api.errors import PluginLoadError
-from nocohost.api.mode import WorkerMode
 from nocohost.host.app import NodeApp
 from nocohost.host.log import make_log
 from nocohost.node.clock import SystemClock
 from nocohost.node.identity import new_identity
-from nocohost.node.mode import parse_mode
-from nocohost.node.settings import Settings, load_settings
+from nocohost.node.settings import Settings, load_settings, read_mode
 from nocohost.plugins.activation import activate
 from nocohost.plugins.catalogue import Catalogue, read_catalogue
 from nocohost.plugins.declarations import load_declarations
@@ -48,16 +46,6 @@ class Inspection:
     faults: tuple[str, ...]
     """What is wrong with the settings of plugins."""
     notices: tuple[str, ...]
-
-
-def read_mode(settings: Settings, catalogue: Catalogue) -> WorkerMode:
-    """Return the worker mode of a node that would start here; raises ``WorkerModeError``."""
-    return parse_mode(
-        settings.worker_mode,
-        declared=catalogue.declared_keys,
-        external=settings.external_keys,
-        required=settings.require_mode,
-    ).mode
 
 
 def inspect_metadata(catalogue: Catalogue) -> tuple[EntryState, ...]:
@@ -124,7 +112,7 @@ class ImportReport:
 
 def inspect_here(settings: Settings, catalogue: Catalogue) -> dict[str, Any]:
     """Load what the worker mode covers in this process and return the fields of an ``Inspection``."""
-    mode = read_mode(settings, catalogue)
+    mode = read_mode(settings, catalogue.declared_keys).mode
     log = make_log(io.StringIO())  # what it would log is reported
     seconds = settings.import_seconds
     declarations = load_declarations(catalogue, import_seconds=seconds, plugin_settings=settings.plugins, log=log)

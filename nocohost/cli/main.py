@@ -40,6 +40,7 @@ VERBS = (
     Verb("db", "nocohost.cli.db:db", "Upgrade the database, or show its state."),
     Verb("jobs", "nocohost.cli.jobs:jobs", "List, show, enqueue, retry, cancel and drop jobs."),
     Verb("token", "nocohost.cli.token:token", "Create, list and revoke API tokens."),
+    Verb("openapi", "nocohost.cli.openapi:openapi", "Print the description of the API."),
 )
 
 

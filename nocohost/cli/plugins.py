@@ -8,9 +8,9 @@ import click
 
 from nocohost.api.errors import SettingError
 from nocohost.api.keys import nearest
-from nocohost.cli.inspection import Inspection, inspect_in_process, inspect_metadata, read_mode
+from nocohost.cli.inspection import Inspection, inspect_in_process, inspect_metadata
 from nocohost.cli.output import PROBLEMS_FOUND, json_option, printable, show_json, show_table
-from nocohost.node.settings import load_settings
+from nocohost.node.settings import load_settings, read_mode
 from nocohost.plugins.catalogue import read_catalogue
 
 PREFIX = "nocohost."
@@ -101,7 +101,7 @@ def check(ctx: click.Context, as_json: bool) -> None:
 
 def _inspect() -> Inspection:
     # A wrong setting or mode is refused here, in the words and with the exit code of every other verb.
-    read_mode(load_settings(os.environ).settings, read_catalogue())
+    read_mode(load_settings(os.environ).settings, read_catalogue().declared_keys)
     return inspect_in_process()
 
 

@@ -9,7 +9,6 @@ from nocohost.api.log import Log
 from nocohost.api.mode import WorkerMode
 from nocohost.host.app import NodeApp
 from nocohost.node.identity import new_identity
-from nocohost.node.mode import ParsedMode, parse_mode
 from nocohost.node.settings import Settings
 from nocohost.plugins.catalogue import Catalogue
 from nocohost.plugins.declarations import Declarations, load_declarations
@@ -46,16 +45,6 @@ class NodeParts:
             external_keys=self.settings.external_keys,
             payload_bytes=self.settings.queue.payload_bytes,
         )
-
-
-def read_mode(settings: Settings, catalogue: Catalogue) -> ParsedMode:
-    """Read the worker mode against the installed keys; raises ``WorkerModeError``."""
-    return parse_mode(
-        settings.worker_mode,
-        declared=catalogue.declared_keys,
-        external=settings.external_keys,
-        required=settings.require_mode,
-    )
 
 
 def build_node(settings: Settings, catalogue: Catalogue, mode: WorkerMode, *, clock: Clock, log: Log) -> NodeParts:

@@ -7,11 +7,11 @@ from contextlib import suppress
 
 from nocohost.api.errors import RequiredServiceError
 from nocohost.api.log import Log
-from nocohost.host.build import build_node, read_mode
+from nocohost.host.build import build_node
 from nocohost.host.running import RunningNode
 from nocohost.host.signals import stop_signals
 from nocohost.node.clock import SystemClock
-from nocohost.node.settings import Settings
+from nocohost.node.settings import Settings, read_mode
 from nocohost.plugins.catalogue import read_catalogue
 from nocohost.web.server import ListenError
 
@@ -27,7 +27,7 @@ async def serve_node(settings: Settings, log: Log, *, parent: int | None = None)
     for what the operator must mend.
     """
     catalogue = read_catalogue()
-    parsed = read_mode(settings, catalogue)
+    parsed = read_mode(settings, catalogue.declared_keys)
     for notice in parsed.notices:
         log.warning("mode.notice", notice=notice)
     stop = asyncio.Event()

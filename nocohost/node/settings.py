@@ -4,7 +4,7 @@ A flag is stronger than the environment, the environment than the TOML file, the
 ``load_settings`` reads the environment, and whoever starts a process passes it in.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +14,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from nocohost.api.errors import SettingError
+from nocohost.node.mode import ParsedMode, parse_mode
 from nocohost.node.secrecy import HIDDEN, without_password
 from nocohost.node.setting_models import AdminSettings as AdminSettings
 from nocohost.node.setting_models import DatabaseSettings as DatabaseSettings
@@ -100,6 +101,13 @@ def load_settings(
         )
     origins = dict.fromkeys(sorted(names), "default") | {name: given.origin for name, given in reading.given.items()}
     return LoadedSettings(settings, MappingProxyType(origins), (*reading.warnings, *_weaknesses(settings)))
+
+
+def read_mode(settings: Settings, declared: Collection[str]) -> ParsedMode:
+    """Read the worker mode that the settings hold, against the ``declared`` keys; raises ``WorkerModeError``."""
+    return parse_mode(
+        settings.worker_mode, declared=declared, external=settings.external_keys, required=settings.require_mode
+    )
 
 
 def _leaves(model: type[BaseModel], prefix: str) -> Iterator[Setting]:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nocohost.api.app import App
-from nocohost.host.build import build_node, read_mode
+from nocohost.host.build import build_node
 from nocohost.host.log import make_log
 from nocohost.host.running import RunningNode
 from nocohost.host.work import Work
-from nocohost.node.settings import load_settings
+from nocohost.node.settings import load_settings, read_mode
 from nocohost.plugins.catalogue import read_catalogue
 from nocohost.testing.clock import FakeClock
 
@@ -97,7 +97,8 @@ async def open_node(
     settings = load_settings({**defaults, **environ, "WORKER_MODE": mode}).settings
     catalogue = read_catalogue()
     log = make_log(sys.stderr, level=settings.log.level)
-    parts = build_node(settings, catalogue, read_mode(settings, catalogue).mode, clock=clock, log=log)
+    parsed = read_mode(settings, catalogue.declared_keys)
+    parts = build_node(settings, catalogue, parsed.mode, clock=clock, log=log)
     running = RunningNode(parts, leave=_leave)
     try:
         await running.start()

@@ -16,7 +16,7 @@ from nocohost.web.jobs_api import job_operations
 from nocohost.web.keys import APP, BODY_BYTES
 from nocohost.web.metrics import RequestMetrics
 from nocohost.web.nodes_api import node_operations
-from nocohost.web.openapi import add_operations
+from nocohost.web.openapi import Operation, add_operations
 from nocohost.web.routing import add_plugin_routes
 
 GET = ("GET", "HEAD")
@@ -41,9 +41,14 @@ def build_application(
     gate = Gate(application, access, hosts, RequestMetrics(registry), log=app.log, access_log=settings.access_log)
     application[GATE] = gate
     add_health_routes(gate, health)
-    add_operations(gate, [*job_operations(), *node_operations()])
+    add_operations(gate, api_operations())
     add_plugin_routes(gate, routes)
     return application
+
+
+def api_operations() -> list[Operation]:
+    """Return everything that ``/api/v1`` answers."""
+    return [*job_operations(), *node_operations()]
 
 
 def new_application(app: App, body_bytes: int) -> web.Application:

@@ -3,8 +3,10 @@
 import json
 
 import pytest
+from click.testing import CliRunner
 from probes.web_door import Tokens, fake_app, open_door
 
+from nocohost.cli.main import nocohost
 from nocohost.node.identity import new_id
 from nocohost.queue.enqueue import JobQueue
 from nocohost.store.nodes import NodeRecord, register_node
@@ -28,6 +30,12 @@ async def test_it_is_shown_to_who_may_read_and_to_nobody_else():
         assert (await door.ask("GET", "/api/openapi.json")).status == 401
         assert (await door.ask("GET", "/api/openapi.json", token="nch_shopper_secret")).status == 403
         assert (await door.ask("HEAD", "/api/openapi.json", token=ADMIN)).status == 200
+
+
+async def test_the_verb_openapi_prints_the_same(document):
+    done = CliRunner().invoke(nocohost, ["openapi"])
+    assert done.exit_code == 0
+    assert json.loads(done.stdout) == document
 
 
 async def test_every_route_of_the_api_is_described_and_nothing_else(document):
