@@ -10,11 +10,19 @@ from pydantic import BaseModel
 
 from nocohost.api.errors import SettingError, WorkerModeError
 from nocohost.cli.output import PROBLEMS_FOUND, json_option, printable, show_json, show_table
+from nocohost.cli.verbs import Verbs
 from nocohost.host.log import make_log
 from nocohost.node.mode import VARIABLE
 from nocohost.node.plugin_name import plugin_slug
 from nocohost.node.secrecy import HIDDEN, names_a_secret, without_password
-from nocohost.node.settings import LoadedSettings, Settings, declared_settings, load_settings, read_mode
+from nocohost.node.settings import (
+    LoadedSettings,
+    Settings,
+    declared_settings,
+    judge_settings,
+    load_settings,
+    read_mode,
+)
 from nocohost.plugins.catalogue import read_catalogue
 from nocohost.plugins.declarations import load_declarations
 from nocohost.plugins.drafts import read_drafts
@@ -24,7 +32,7 @@ PLAIN = (str, int, float, bool, type(None))
 """Types whose values hold no secret unless their name says so."""
 
 
-@click.group()
+@click.group(cls=Verbs)
 def config() -> None:
     """Show or check the settings of a node that would start here."""
 
@@ -60,11 +68,8 @@ def check(ctx: click.Context, as_json: bool) -> None:
 
 
 def _check() -> tuple[list[tuple[str, str]], list[str]]:
-    try:
-        loaded = load_settings(os.environ)
-    except SettingError as error:
-        return [(error.code, fault) for fault in error.faults], []
-    faults, warnings, settings = [], [*loaded.warnings], loaded.settings
+    loaded, wrong = judge_settings(os.environ)
+    faults, warnings, settings = [(SettingError.code, fault) for fault in wrong], [*loaded.warnings], loaded.settings
     catalogue = read_catalogue()
     try:
         notices = read_mode(settings, catalogue.declared_keys).notices
@@ -123,4 +128,6 @@ def _text(value: Any) -> str:
         return "(not set)"
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "(none)"
-    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -10,6 +10,7 @@ import click
 from nocohost.api.errors import NocohostError
 from nocohost.cli.output import FAILED, PROBLEMS_FOUND, json_option, printable, show_json, show_table
 from nocohost.cli.store import installed_sets, reach_database
+from nocohost.cli.verbs import Verbs
 from nocohost.node.settings import load_settings
 from nocohost.store.migrate import SchemaState, SchemaStatus, schema_status
 from nocohost.store.migrate import upgrade as upgrade_schema
@@ -20,7 +21,7 @@ Report = tuple[list[SchemaStatus], Mapping[str, NocohostError]]
 """Where each set stands, and why some of them failed."""
 
 
-@click.group()
+@click.group(cls=Verbs)
 def db() -> None:
     """Upgrade the database, or show its state."""
 

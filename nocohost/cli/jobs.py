@@ -13,6 +13,7 @@ import click
 from nocohost.api.errors import PayloadError
 from nocohost.cli.output import json_option, printable, show_json, show_table
 from nocohost.cli.store import open_store
+from nocohost.cli.verbs import Verbs
 from nocohost.host.command import open_command_app
 from nocohost.node.settings import load_settings
 from nocohost.store.jobs import JobPage, JobRow, cancel_job, drop_job, get_job, job_json, list_jobs, retry_job
@@ -46,7 +47,7 @@ def read_instant(ctx: click.Context, param: click.Parameter, value: str | None) 
     return instant
 
 
-@click.group()
+@click.group(cls=Verbs)
 def jobs() -> None:
     """List, show, enqueue, retry, cancel and drop jobs."""
 
@@ -63,7 +64,7 @@ def list_(key: str | None, state: str | None, limit: int, after: str | None, as_
     if as_json:
         show_json([job_json(row) for row in page.items])
     else:
-        columns = ("ID", "KEY", "STATE", "ATTEMPTS", "ENQUEUED", "RUN AT", "ERROR")
+        columns = ("id", "key", "state", "attempts", "enqueued", "run at", "error")
         show_table(columns, [_cells(row) for row in page.items])
     if page.next is not None:
         click.echo(f"more: --after {page.next}", err=True)
@@ -157,7 +158,7 @@ def _print(row: JobRow, as_json: bool, warnings: Sequence[Mapping[str, str]] = (
         show_json(told)
         return
     show_table(
-        ("FIELD", "VALUE"),
+        ("field", "value"),
         [(name, _shown(value)) for name, value in told.items() if name != "warnings" and value is not None],
     )
 

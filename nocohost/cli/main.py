@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import click
 
 from nocohost.api.errors import NocohostError
-from nocohost.api.keys import nearest
 from nocohost.api.version import VERSION
 from nocohost.cli.output import INTERNAL, INTERRUPTED, exit_code, show_error, show_json
+from nocohost.cli.verbs import Verbs
 
 DEFAULT = "run"
 GUEST_OWNERS = "nocohost.cli.guests:guest_owners"
@@ -44,7 +44,7 @@ VERBS = (
 )
 
 
-class VerbGroup(click.Group):
+class VerbGroup(Verbs):
     """The verbs, and the commands that plugins bring; none is imported before it is needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -59,16 +59,6 @@ class VerbGroup(click.Group):
                 return command
         guest: click.Command | None = load(GUEST_COMMAND)(cmd_name)
         return guest
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the verb, or fail with the one that was probably meant."""
-        command = self.get_command(ctx, args[0])
-        if command is None:
-            suggestion = nearest(args[0], self.list_commands(ctx))
-            ctx.fail(f"there is no verb {args[0]!r}" + (f"; did you mean {suggestion!r}?" if suggestion else ""))
-        return args[0], command, args[1:]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put the default verb before arguments that name none."""

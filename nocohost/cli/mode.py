@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import click
 
 from nocohost.cli.output import PROBLEMS_FOUND, json_option, printable, show_json, show_table
+from nocohost.cli.verbs import Verbs
 from nocohost.node.fleet import Finding, FleetPlan, PlannedNode, lint
 from nocohost.node.manifests import read_manifest
 from nocohost.node.mode import parse_mode
@@ -16,7 +17,7 @@ UNKNOWN_OPTIONS = "ignore_unknown_options"
 """A mode may start with a dash, so what looks like an unknown option is taken as one."""
 
 
-@click.group()
+@click.group(cls=Verbs)
 def mode() -> None:
     """Explain a worker mode, or check those of a whole fleet, before anything starts.
 

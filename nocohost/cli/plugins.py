@@ -10,6 +10,7 @@ from nocohost.api.errors import SettingError
 from nocohost.api.keys import nearest
 from nocohost.cli.inspection import Inspection, inspect_in_process, inspect_metadata
 from nocohost.cli.output import PROBLEMS_FOUND, json_option, printable, show_json, show_table
+from nocohost.cli.verbs import Verbs
 from nocohost.node.settings import load_settings, read_mode
 from nocohost.plugins.catalogue import read_catalogue
 
@@ -28,7 +29,7 @@ LISTED = (
 )
 
 
-@click.group()
+@click.group(cls=Verbs)
 def plugins() -> None:
     """Show what is installed, what WORKER_MODE makes of it, and what is wrong with it."""
 
@@ -48,8 +49,10 @@ def list_plugins(no_load: bool, as_json: bool) -> None:
         _warn((*found.faults, *found.notices))
     if as_json:
         show_json([{name: entry[name] for name in LISTED} for entry in entries])
-    else:
+    elif entries:
         show_table(COLUMNS, [_line(entry) for entry in entries])
+    else:
+        click.echo("no plugin is installed beside nocohost")
 
 
 @plugins.command()
@@ -155,10 +158,11 @@ def _show_entry(entry: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> 
         if value:
             click.echo(printable(f"  {label:<11}  {value}"))
     for row in rows:
-        if row["hook"]:
-            click.echo(printable(f"  {'active' if row['active'] else 'not active':<11}  {row['hook']}: {row['why']}"))
-        else:
-            click.echo(printable(f"  {'why':<11}  {row['why']}"))
+        label = "why" if not row["hook"] else "active" if row["active"] else "not active"
+        why = "" if row["why"] == f"{entry['state']}: {entry['reason']}" else row["why"]  # the reason stands above
+        told = ": ".join(part for part in (row["hook"], why) if part)
+        if told:
+            click.echo(printable(f"  {label:<11}  {told}"))
     if entry["trace"]:
         for line in entry["trace"].splitlines():
             click.echo(printable(f"    {line}"))

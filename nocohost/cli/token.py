@@ -11,6 +11,7 @@ import click
 from nocohost.api.errors import StoreError
 from nocohost.cli.output import json_option, printable, show_json, show_table
 from nocohost.cli.store import open_store
+from nocohost.cli.verbs import Verbs
 from nocohost.node.settings import load_settings
 from nocohost.store.tokens import NewToken, TokenRow, create_token, list_tokens, revoke_token
 
@@ -40,7 +41,7 @@ def read_duration(ctx: click.Context, param: click.Parameter, value: str | None)
     return seconds
 
 
-@click.group()
+@click.group(cls=Verbs)
 def token() -> None:
     """Create, list and revoke API tokens."""
 

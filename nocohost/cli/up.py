@@ -47,19 +47,22 @@ async def run_cluster(modes: Sequence[str]) -> int:
             say(f"{finding.level:9} {finding.message}")
     token = await prepare_database(settings)
     cluster = plan_nodes(parsed, settings)
-    stopping = asyncio.Event()
+    stopping, signals = asyncio.Event(), list[int]()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop_cluster, cluster, stopping)
+        loop.add_signal_handler(number, stop_cluster, cluster, stopping, signals, number)
     try:
         watchers = [asyncio.create_task(watch(node, stopping)) for node in await start(cluster, stopping)]
-        if all(await asyncio.gather(*(node.ready() for node in cluster if node.process))) and not stopping.is_set():
-            show_banner(cluster, parsed, token, catalogue)
+        ready = await asyncio.gather(*(node.ready() for node in cluster if node.process))
+        if not stopping.is_set() and any(ready):
+            show_banner(cluster, parsed, ready, token, catalogue)
         codes = await asyncio.gather(*watchers)
     finally:
         for node in cluster:
             node.signal(signal.SIGKILL)
-    return 0 if not any(codes) else 1
+    if len(signals) > 1 and any(codes):
+        return 128 + signals[1]
+    return 1 if any(codes) else 0
 
 
 async def prepare_database(settings: Settings) -> str | None:
@@ -146,29 +149,38 @@ async def watch(node: NodeProcess, stopping: asyncio.Event) -> int:
     return code
 
 
-def stop_cluster(cluster: Sequence[NodeProcess], stopping: asyncio.Event) -> None:
-    """Ask every node to drain; asked again, they leave at once."""
+def stop_cluster(cluster: Sequence[NodeProcess], stopping: asyncio.Event, signals: list[int], number: int) -> None:
+    """Ask every node to drain; asked again, they leave at once. ``signals`` takes down what was asked by."""
     if not stopping.is_set():
         say("stopping: running jobs are finished or handed back; again to leave at once")
     stopping.set()
+    signals.append(number)
     for node in cluster:
         node.signal(signal.SIGTERM)
 
 
 def show_banner(
-    cluster: Sequence[NodeProcess], modes: Sequence[WorkerMode], token: str | None, catalogue: Catalogue
+    cluster: Sequence[NodeProcess],
+    modes: Sequence[WorkerMode],
+    ready: Sequence[bool],
+    token: str | None,
+    catalogue: Catalogue,
 ) -> None:
-    """Print where everything is, and a ready curl line."""
+    """Print where everything is, which node is not ready, and a curl line to begin with."""
     url = ""
-    for node, mode in zip(cluster, modes, strict=True):
+    for node, mode, is_ready in zip(cluster, modes, ready, strict=True):
         served = sorted(key for key in catalogue.declared_keys if mode.covers(key))
         words = ["requests"] * mode.serves_requests + served
-        say(f"node      {node.name}  WORKER_MODE='{mode.canonical}'  serves {', '.join(words) or 'nothing'}")
-        if mode.serves_requests:
+        does = f"serves {', '.join(words) or 'nothing'}" if is_ready else "is not ready: its log says why"
+        say(f"node      {node.name}  WORKER_MODE='{mode.canonical}'  {does}")
+        if mode.serves_requests and is_ready:
             url = url or node.url
             say(f"requests  {node.url}")
         say(f"health    {node.admin_url}/readyz")
     if url:
         shown = token or "$TOKEN"
         say(f'try       curl -H "Authorization: Bearer {shown}" {url}/api/v1/jobs')
-    say("ready     Ctrl-C stops all nodes")
+    if all(ready):
+        say("ready     Ctrl-C stops all nodes")
+    else:
+        say(f"partly    {sum(ready)} of {len(ready)} nodes are ready; Ctrl-C stops all")

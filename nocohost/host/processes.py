@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -73,13 +74,13 @@ class NodeProcess:
         self._reader = asyncio.create_task(self._read(self.process), name=f"log of {self.name}")
 
     async def ready(self, seconds: float = 60.0) -> bool:
-        """Wait until ``/readyz`` answers 200; False when the process ends or the time is up first."""
+        """Wait until ``/readyz`` answers 200; False when the process ends, serves nothing, or the time is up first."""
         assert self.process is not None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while self.process.returncode is None:
-                    if await self._answers_ready():
-                        return True
+                    if (answer := await self._ready_or_never()) is not None:
+                        return answer
                     await asyncio.sleep(READY_POLL_SECONDS)
         return False
 
@@ -108,16 +109,20 @@ class NodeProcess:
                 return
             self.on_line(self, line.decode(errors="replace").rstrip("\n"))
 
-    async def _answers_ready(self) -> bool:
+    async def _ready_or_never(self) -> bool | None:
+        """Ask the node: True when it is ready, False when it serves nothing its mode asks for, None for not yet."""
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", self.admin_port)
         except OSError:
-            return False
+            return None
         try:
-            writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            status = await reader.readline()
-        except OSError:
-            return False
+            writer.write(b"GET /readyz?verbose=1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+            checks = {check["name"]: check["status"] for check in json.loads(body)["checks"]}
+        except (OSError, ValueError, KeyError):
+            return None
         finally:
             writer.close()
-        return b" 200 " in status
+        if b" 200 " in head.partition(b"\r\n")[0]:
+            return True
+        return False if checks.get("state") == "ok" and checks.get("serves") == "failing" else None

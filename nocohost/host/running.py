@@ -123,15 +123,17 @@ class RunningNode:
         self.status.state = NodeState.SERVING
         assert self._work is not None
         await self._work.announce(NodeState.SERVING)
-        shown = {} if token is None else {"token": token}
-        self.parts.log.info(
-            "node.serving",
+        log = self.parts.log
+        if token is not None:
+            log.info("token.created", token=token, scopes=["admin"], hint="the token is not shown again")
+        tell, event = (log.info, "node.serving") if self.status.serves else (log.warning, "node.serves_nothing")
+        tell(
+            event,
             mode=self.parts.mode.canonical,
             serves=list(self.status.serves),
             requests=self._doors.url,
             admin=self._doors.admin_address,
             database=self.parts.database.shown,
-            **shown,
         )
 
     async def _drain(self, deadline: float) -> None:

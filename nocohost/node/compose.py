@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from nocohost.node.containers import Container, FromElsewhere
+from nocohost.node.containers import Container, FromElsewhere, words_of
 
 
 def containers_of_compose(document: Mapping[Any, Any]) -> Iterator[Container]:
@@ -11,7 +11,9 @@ def containers_of_compose(document: Mapping[Any, Any]) -> Iterator[Container]:
     services = document.get("services")
     for name, service in services.items() if isinstance(services, dict) else ():
         if isinstance(service, dict):
-            yield Container(f"services.{name}", _environment(service.get("environment")), _replicas(service))
+            command = words_of(service.get("entrypoint")) + words_of(service.get("command"))
+            environment = _environment(service.get("environment"))
+            yield Container(f"services.{name}", environment, _replicas(service), command=command)
 
 
 def _environment(given: Any) -> Mapping[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from nocohost.node.containers import Container, FromElsewhere
+from nocohost.node.containers import Container, FromElsewhere, words_of
 
 DEEPEST_LIST = 4
 """Lists in lists do not occur; a YAML alias can make one that holds itself."""
@@ -40,7 +40,8 @@ def _containers(item: Mapping[Any, Any], maps: Mapping[str, Mapping[str, Any]]) 
     for container in containers if isinstance(containers, list) else ():
         if isinstance(container, dict):
             where = f"{kind} {_name(item)}, container {container.get('name')}"
-            yield Container(where, _environment(container, maps), replicas, kind not in ENDS_BY_ITSELF)
+            command = words_of(container.get("command")) + words_of(container.get("args"))
+            yield Container(where, _environment(container, maps), replicas, kind not in ENDS_BY_ITSELF, command)
 
 
 def _environment(container: Mapping[Any, Any], maps: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:

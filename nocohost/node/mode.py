@@ -94,11 +94,11 @@ def _check_known(text: str, term: Term, known: Collection[str]) -> None:
     suggestion = nearest(term.name, [name for name in known if name.endswith(":*") == term.name.endswith(":*")])
     suggestion = suggestion and ("-" if term.is_exclusion else "") + suggestion
     keys = [name for name in known if not name.endswith(":*")]
-    hint = f"did you mean {quoted(suggestion)}?" if suggestion else f"known keys: {_listed(keys) or 'none'}"
+    hint = f"did you mean {quoted(suggestion)}? Keys" if suggestion else f"known keys: {_listed(keys) or 'none'}; keys"
     raise WorkerModeError(
         f"worker mode {quoted(text)}: no installed plugin declares the {what} {quoted(term.name)}"
         f" at position {term.position}",
-        hint=f"{hint}; keys that other images serve go into NOCOHOST_EXTERNAL_KEYS",
+        hint=f"{hint} that other images serve go into NOCOHOST_EXTERNAL_KEYS",
         code="mode.unknown_key",
         term=term.text,
         position=term.position,

@@ -4,7 +4,7 @@ A flag is stronger than the environment, the environment than the TOML file, the
 ``load_settings`` reads the environment, and whoever starts a process passes it in.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -81,6 +81,23 @@ def load_settings(
     ``NOCOHOST_CONFIG`` names it, and without that ``nocohost.toml`` in the current directory is read if it is there.
     Raises ``SettingError`` whose ``faults`` list everything that is wrong, not only what was found first.
     """
+    loaded, faults = judge_settings(environ, flags=flags, file=file)
+    if faults:
+        raise SettingError(
+            faults[0] if len(faults) == 1 else f"{len(faults)} settings are wrong: {'; '.join(faults)}",
+            hint="see: nocohost config check",
+            faults=faults,
+        )
+    return loaded
+
+
+def judge_settings(
+    environ: Mapping[str, str], *, flags: Mapping[str, object] = MappingProxyType({}), file: Path | None = None
+) -> tuple[LoadedSettings, Sequence[str]]:
+    """Return the settings and what is wrong with them, so that the rest can be judged too.
+
+    A setting at fault has its default; see ``load_settings`` for the arguments. Never raises.
+    """
     reading = Reading()
     names = frozenset(setting.name for setting in declared_settings())
     read_flags(reading, names, flags)
@@ -92,15 +109,28 @@ def load_settings(
         settings = Settings.model_validate(_nested(reading.given))
     except ValidationError as error:
         faults += _faults(error, reading.given)
-    if faults:
-        one = len(faults) == 1
-        raise SettingError(
-            faults[0] if one else f"{len(faults)} settings are wrong: {'; '.join(faults)}",
-            hint="see: nocohost config check",
-            faults=faults,
-        )
+        settings = _sound_part(error, reading)
     origins = dict.fromkeys(sorted(names), "default") | {name: given.origin for name, given in reading.given.items()}
-    return LoadedSettings(settings, MappingProxyType(origins), (*reading.warnings, *_weaknesses(settings)))
+    loaded = LoadedSettings(settings, MappingProxyType(origins), (*reading.warnings, *_weaknesses(settings)))
+    return loaded, faults
+
+
+def _sound_part(error: ValidationError, reading: Reading) -> Settings:
+    """Forget what is at fault, and return the settings that are left."""
+    for fault in error.errors(include_url=False, include_input=False):
+        reading.given.pop(_given_name(fault["loc"], reading.given), None)
+    try:
+        return Settings.model_validate(_nested(reading.given))
+    except ValidationError:  # the fault is not where somebody wrote something
+        reading.given.clear()
+        return Settings()
+
+
+def _given_name(place: Sequence[object], given: Mapping[str, Given]) -> str:
+    """Return the dotted name of the setting at ``place``; the longest that somebody gave."""
+    path = [str(part) for part in place]
+    ends = (".".join(path[:end]) for end in range(len(path), 0, -1))
+    return next((name for name in ends if name in given), ".".join(path))
 
 
 def read_mode(settings: Settings, declared: Collection[str]) -> ParsedMode:
@@ -142,10 +172,7 @@ def _faults(error: ValidationError, given: Mapping[str, Given]) -> Iterator[str]
     """Yield one line for each fault: where the value was written, the value unless it is secret, what it should be."""
     secret = {setting.name for setting in declared_settings() if setting.is_secret}
     for fault in error.errors(include_url=False, include_input=False):
-        path = [str(part) for part in fault["loc"]]
-        name = next(
-            (name for end in range(len(path), 0, -1) if (name := ".".join(path[:end])) in given), ".".join(path)
-        )
+        name = _given_name(fault["loc"], given)
         reason = fault["msg"].removeprefix("Value error, ").partition(", unable to")[0]
         reason = reason.replace("Input should be", "should be")
         source = given.get(name, Given("", name))

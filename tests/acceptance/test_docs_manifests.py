@@ -30,6 +30,7 @@ def test_a_manifest_of_the_documentation_serves_everything(manifest, requests, i
     code, found = plan(manifest, tmp_path)
     assert code == 0, found
     assert found["coverage"] == {"requests": requests, "shop:invoice": invoices}
+    assert [finding for finding in found["findings"] if finding["level"] != "info"] == []
 
 
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=["compose", "kubernetes"])

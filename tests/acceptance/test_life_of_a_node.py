@@ -256,3 +256,13 @@ def test_a_plugin_whose_migrations_cannot_be_read_is_quarantined_and_its_neighbo
     quarantined = event(process, "plugin.quarantined")
     assert "RUNNABLE_FROM" in quarantined["reason"]
     assert event(process, "node.serving")["serves"] == ["shop:invoice"]
+
+
+def test_a_node_that_can_serve_nothing_warns_instead_of_saying_that_it_serves(start, install_wheels):
+    from plugins.wheels import Wheel
+
+    wheel = Wheel("acme-broken", {"acme_broken.py": "import no_such"}, {"services": {"broken:sync": "acme_broken"}})
+    process = start("broken:sync", PYTHONPATH=str(install_wheels([wheel])))
+    told = event(process, "node.serves_nothing")
+    assert (told["level"], told["serves"], told["mode"]) == ("warning", [], "broken:sync")
+    assert get(f"http://{told['admin']}/readyz")[0] == 503

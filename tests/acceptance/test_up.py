@@ -9,6 +9,7 @@ import time
 
 import psutil
 import pytest
+from plugins.wheels import Wheel
 
 SECONDS = 40
 
@@ -99,6 +100,43 @@ def test_a_node_that_is_killed_is_named_and_the_others_go_on(up):
     os.killpg(process.pid, signal.SIGTERM)
     process.communicate(timeout=SECONDS)
     assert process.returncode == 1
+
+
+def test_a_second_ctrl_c_leaves_at_once_with_the_code_of_a_forced_end(up):
+    # On a public address a drain begins with seconds of not being ready: time enough for a second Ctrl-C.
+    process = up("!", NOCOHOST_DRAIN_READY_SECONDS="20")
+    until_ready(process)
+    os.killpg(process.pid, signal.SIGINT)
+    for line in process.stdout:
+        if "node.stopping" in line:
+            break
+    asked = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=SECONDS)
+    assert process.returncode == 128 + signal.SIGINT
+    assert time.monotonic() - asked < 10
+
+
+def test_a_node_that_can_serve_nothing_is_named_and_the_others_are_shown(up, install_wheels):
+    wheel = Wheel(
+        "acme-broken",
+        {"acme_broken.py": "import nothing_of_that_name"},
+        {"services": {"broken:sync": "acme_broken"}},
+    )
+    path = str(install_wheels([wheel]))
+    started = time.monotonic()
+    process = up("!", "broken:sync", PYTHONPATH=path)
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if line.startswith("partly"):
+            break
+    banner = "".join(lines)
+    assert time.monotonic() - started < SECONDS
+    assert "partly    1 of 2 nodes are ready" in banner
+    assert re.search(r"^node .*broken:sync'  is not ready", banner, re.MULTILINE)
+    assert re.search(r"^requests +http://127", banner, re.MULTILINE)
+    assert "nothing_of_that_name" in banner
 
 
 @pytest.mark.parametrize(("modes", "said"), [(["shop:invoise"], "shop:invoice"), (["-"], "throwaway child")])

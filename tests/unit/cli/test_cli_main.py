@@ -222,3 +222,16 @@ def test_a_plugin_does_not_replace_a_verb(install, capsys: pytest.CaptureFixture
 def test_a_reference_names_a_module_and_what_is_in_it() -> None:
     assert load("nocohost.cli.main:VerbGroup") is VerbGroup
     assert cli.nocohost.name == "nocohost"
+
+
+@pytest.mark.parametrize("family", [verb.name for verb in VERBS if isinstance(load(verb.reference), click.Group)])
+def test_the_help_of_a_family_shows_whole_sentences_and_its_misspelt_verbs_are_suggested(
+    capsys: pytest.CaptureFixture[str], family: str
+) -> None:
+    group = load({verb.name: verb.reference for verb in VERBS}[family])
+    assert execute([family, "--help"]) == 0
+    words = capsys.readouterr().out
+    assert "..." not in words.partition("Verbs:")[2]
+    name = next(iter(group.commands))
+    assert execute([family, f"{name}x"]) == 2
+    assert f"did you mean '{name}'?" in capsys.readouterr().err

@@ -174,6 +174,29 @@ def test_config_check_of_wrong_settings(capsys: pytest.CaptureFixture[str], monk
     assert [fault["code"] for fault in checked(capsys, 3)["faults"]] == ["config.setting"] * 2
     assert execute(["config", "check"]) == 3
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 3
+    assert [line.split()[0] for line in lines] == ["error", "error", "warning", "problems"]
     assert lines[0].startswith("error    NOCOHOST_HTTP__PORT: 'x' should be")
     assert lines[-1] == "problems found"
+
+
+def test_config_check_judges_the_rest_beside_a_wrong_setting(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOCOHOST_HTTP__PORT", "x")
+    monkeypatch.setenv("WORKER_MODE", "acme-shop:invoise")
+    monkeypatch.setenv("NOCOHOST_PLUGINS__ACME_SHOP__LIMIT", "many")
+    monkeypatch.setenv("NOCOHOST_LOG__LEVLE", "info")
+    told = checked(capsys, 3)
+    assert [fault["code"] for fault in told["faults"]] == ["config.setting", "mode.unknown_key", "config.setting"]
+    assert "NOCOHOST_HTTP__PORT" in told["faults"][0]["message"]
+    assert "NOCOHOST_PLUGINS__ACME_SHOP__LIMIT" in told["faults"][2]["message"]
+    assert any("NOCOHOST_LOG__LEVLE" in warning for warning in told["warnings"])
+
+
+def test_config_show_writes_whole_numbers_of_seconds_as_such(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOCOHOST_QUEUE__POLL_SECONDS", "0.5")
+    assert execute(["config", "show"]) == 0
+    values = {line.split()[0]: line.split()[1] for line in capsys.readouterr().out.splitlines()}
+    assert (values["drain_seconds"], values["queue.poll_seconds"]) == ("25", "0.5")

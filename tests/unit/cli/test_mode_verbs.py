@@ -181,3 +181,10 @@ def test_mode_plan_refuses_a_file_that_is_none(capsys: pytest.CaptureFixture[str
 def test_wrong_settings_are_told_instead(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOCOHOST_EXTERNAL_KEYS", "Mail")
     assert run_json(capsys, "mode", "explain", "!", code=2)["error"]["code"] == "config.setting"
+
+
+def test_a_suggestion_and_the_way_out_are_two_sentences(capsys: pytest.CaptureFixture[str]) -> None:
+    hint = run_json(capsys, "mode", "explain", "shop:invoise", code=2)["error"]["hint"]
+    assert hint == "did you mean 'shop:invoice'? Keys that other images serve go into NOCOHOST_EXTERNAL_KEYS"
+    hint = run_json(capsys, "mode", "explain", "zzz:qqq", code=2)["error"]["hint"]
+    assert hint.endswith("; keys that other images serve go into NOCOHOST_EXTERNAL_KEYS")

@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nocohost.cli.main import VERBS
+from nocohost.node.containers import OTHER_VERBS
 from nocohost.node.fleet import lint
 from nocohost.node.manifests import Manifest, read_manifest
 
@@ -163,6 +165,38 @@ def test_a_node_without_a_mode_is_not_counted_and_said_to_serve_everything() -> 
     manifest = read("services: {web: {environment: {NOCOHOST_HTTP__PORT: 80}}}")
     assert codes(manifest) == ["plan.no_mode"]
     assert manifest.findings[0].level == "warning"
+
+
+@pytest.mark.parametrize(
+    ("command", "is_node"),
+    [
+        ("command: [db, upgrade]", False),
+        ("command: nocohost db upgrade", False),
+        ("command: [/opt/bin/nocohost, token, list]", False),
+        ("command: python -m nocohost db upgrade", False),
+        ("entrypoint: [nocohost], command: db upgrade", False),
+        ("entrypoint: nocohost", True),
+        ("command: [run]", True),
+        ("command: [nocohost, --port, '80']", True),
+        ("command: 'sh -c \"nocohost'", True),
+        ("command: 7", True),
+    ],
+)
+def test_a_container_that_runs_another_verb_is_no_node(command: str, is_node: bool) -> None:
+    assert bool(modes(read(f"services: {{a: {{{command}, environment: {{WORKER_MODE: '!'}}}}}}"))) is is_node
+    without_mode = read(f"services: {{a: {{{command}, environment: {{NOCOHOST_HTTP__PORT: 80}}}}}}")
+    assert ("plan.no_mode" in codes(without_mode)) is is_node
+
+
+@pytest.mark.parametrize("command", ["args: [db, upgrade]", "command: [nocohost, db], args: [upgrade]"])
+def test_a_kubernetes_job_that_upgrades_the_database_is_no_node(command: str) -> None:
+    container = f"{{name: up, {command}, env: [{MODE}]}}"
+    text = f"kind: Job\nmetadata: {{name: j}}\nspec: {{template: {{spec: {{containers: [{container}]}}}}}}"
+    assert modes(read_manifest(text, "fleet.yaml")) == []
+
+
+def test_every_verb_starts_a_node_or_is_known_not_to() -> None:
+    assert {verb.name for verb in VERBS} == OTHER_VERBS | {"run", "up"}
 
 
 def test_a_misspelt_variable_is_found() -> None:
