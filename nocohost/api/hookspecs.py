@@ -111,4 +111,5 @@ class LifecycleHooks:
         Called: once, where the entry point is active, after migrations and before the first job or request.
         Returns: an async context manager, left after drain, in reverse order.
         If it raises: on entry, the entry point is quarantined; on exit, the log says so and the node goes on stopping.
+        The same when it does not begin within 30 s, or end within 5 s. It runs in a task of its own.
         """

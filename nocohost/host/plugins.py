@@ -2,16 +2,14 @@
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AsyncExitStack
 
 from nocohost.api.errors import NocohostError, PluginError, PluginLoadError, RequiredServiceError
 from nocohost.host.build import NodeParts
+from nocohost.host.lifespans import HeldLifespan
 from nocohost.node.plugin_name import plugin_slug
 from nocohost.plugins.activation import Activation, activate
 from nocohost.plugins.entry import CatalogueEntry
-
-ENTER_SECONDS = 30.0
-LEAVE_SECONDS = 5.0
 
 
 async def activate_plugins(parts: NodeParts, unfit: Mapping[str, NocohostError]) -> Activation:
@@ -54,20 +52,15 @@ def require(parts: NodeParts, activation: Activation) -> Activation:
 
 
 async def enter_lifespans(parts: NodeParts, activation: Activation, stack: AsyncExitStack) -> Activation:
-    """Enter each ``node_lifespan`` within ``ENTER_SECONDS``; one that fails is dropped with its entry point."""
+    """Enter each ``node_lifespan``, to be left with ``stack``; one that fails is dropped with its entry point."""
     for entry, lifespan in activation.lifespans:
+        held = HeldLifespan(entry, lifespan, parts.log)
         try:
-            async with asyncio.timeout(ENTER_SECONDS):
-                await lifespan.__aenter__()
-        except TimeoutError:
-            error = PluginLoadError(f"node_lifespan of {entry} did not begin within {ENTER_SECONDS:g} s")
-            activation = drop(parts, activation, entry, error)
-        except (Exception, SystemExit) as cause:
-            parts.log.exception("lifespan.failed", entry=str(entry))
-            error = PluginLoadError(f"node_lifespan raised {type(cause).__name__}: {cause}")
+            await held.enter()
+        except PluginLoadError as error:
             activation = drop(parts, activation, entry, error)
         else:
-            stack.push_async_callback(_leave, parts, entry, lifespan)
+            stack.push_async_callback(held.leave)
     return require(parts, activation)
 
 
@@ -75,13 +68,3 @@ def plugins_up(activation: Activation) -> dict[str, bool]:
     """Return for each installed plugin whether none of its entry points is quarantined here."""
     down = {state.plugin for state in activation.quarantined}
     return {state.plugin: state.plugin not in down for state in activation.entries}
-
-
-async def _leave(parts: NodeParts, entry: CatalogueEntry, lifespan: AbstractAsyncContextManager[None]) -> None:
-    try:
-        async with asyncio.timeout(LEAVE_SECONDS):
-            await lifespan.__aexit__(None, None, None)
-    except TimeoutError:
-        parts.log.error("lifespan.abandoned", entry=str(entry), seconds=LEAVE_SECONDS)
-    except (Exception, SystemExit):
-        parts.log.exception("lifespan.failed", entry=str(entry))

@@ -8,6 +8,7 @@ from contextlib import suppress
 from nocohost.api.errors import RequiredServiceError
 from nocohost.api.log import Log
 from nocohost.host.build import build_node
+from nocohost.host.ending import Ending
 from nocohost.host.running import RunningNode
 from nocohost.host.signals import stop_signals
 from nocohost.node.clock import SystemClock
@@ -18,6 +19,10 @@ from nocohost.web.server import ListenError
 UNAVAILABLE = 69
 INTERNAL = 70
 PARENT_SECONDS = 1.0
+CLOSE_SECONDS = 10.0
+"""What a node gets past its drain to leave lifespans and close its doors; then it is ended."""
+LINGER_SECONDS = 2.0
+"""What tasks and threads that plugins left behind get once the node is closed."""
 
 
 async def serve_node(settings: Settings, log: Log, *, parent: int | None = None) -> int:
@@ -44,18 +49,23 @@ async def serve_node(settings: Settings, log: Log, *, parent: int | None = None)
                 await stop.wait()
                 return 0
             node = RunningNode(build_node(settings, catalogue, parsed.mode, clock=SystemClock(), log=log))
-            return await run_until(node, stop, log)
+            ending = Ending(log)
+            code = await run_until(node, stop, log, ending)
+            ending.within(LINGER_SECONDS, code)
+            return code
         finally:
             watcher.cancel()
 
 
-async def run_until(node: RunningNode, stop: asyncio.Event, log: Log) -> int:
+async def run_until(node: RunningNode, stop: asyncio.Event, log: Log, ending: Ending) -> int:
     """Start the node, wait for ``stop`` or for a fault that it cannot live with, and close it."""
+    last_seconds = node.parts.settings.drain_seconds + CLOSE_SECONDS
     starting = asyncio.create_task(node.start(terminal=sys.stdout.isatty()), name="start node")
     stopping = asyncio.create_task(stop.wait(), name="wait for stop")
     try:
         await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
+            ending.within(last_seconds, INTERNAL)
             starting.cancel()
         with suppress(asyncio.CancelledError):
             await starting
@@ -68,6 +78,7 @@ async def run_until(node: RunningNode, stop: asyncio.Event, log: Log) -> int:
         return INTERNAL
     finally:
         stopping.cancel()
+        ending.within(last_seconds, INTERNAL)
         await node.stop()
     return 0
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from nocohost.api.check import Check
-from nocohost.api.errors import NocohostError
+from nocohost.api.errors import NocohostError, PluginError
 from nocohost.web.health import CheckResult, HealthReport, Which
 
 PROBE_SECONDS = 5.0
@@ -79,7 +79,7 @@ class NodeStatus:
         return CheckResult("database", True, "answers")
 
     async def _plugin(self, check: Check) -> CheckResult:
-        probe = asyncio.ensure_future(check.probe())
+        probe = asyncio.create_task(_ask(check))
         await asyncio.wait([probe], timeout=PROBE_SECONDS)
         if not probe.done():
             probe.cancel()
@@ -88,5 +88,17 @@ class NodeStatus:
             return CheckResult(check.name, False, "was cancelled")
         error = probe.exception()  # raising is how a check says what is wrong
         if error is not None:
-            return CheckResult(check.name, False, f"{type(error).__name__}: {error}")
+            said = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
+            return CheckResult(check.name, False, said)
         return CheckResult(check.name, True, probe.result() or "")
+
+
+async def _ask(check: Check) -> str | None:
+    """Return what the check says, within a task: raising is how it says that something is wrong."""
+    try:
+        said: object = await check.probe()
+    except SystemExit as error:  # through a task it would end the node
+        raise PluginError(f"SystemExit: {error}") from error
+    if not (said is None or isinstance(said, str)):
+        raise TypeError(f"the check returned {type(said).__name__}, not text or None")
+    return said

@@ -163,6 +163,8 @@ class Settings(Part):
     def _is_plain(cls, path: Path) -> Path:
         if str(path).startswith("~") or {"?", "\0"}.intersection(str(path)):
             raise ValueError("should be a plain path: '~' is not expanded, and '?' ends the path of a database URL")
+        if any("\ud800" <= letter <= "\udfff" for letter in str(path)):  # how Python spells bytes that are no text
+            raise ValueError("should be UTF-8 text")
         return path
 
     @field_validator("external_keys")
@@ -176,8 +178,13 @@ class Settings(Part):
     @field_validator("admin_token")
     @classmethod
     def _can_be_sent(cls, token: SecretStr | None) -> SecretStr | None:
-        if token is not None and not (token.get_secret_value().isascii() and token.get_secret_value().isprintable()):
+        if token is None:
+            return None
+        text = token.get_secret_value()
+        if not (text.isascii() and text.isprintable()):
             raise ValueError("should hold printable ASCII characters only, since a request header carries it")
+        if not text or text != text.strip():
+            raise ValueError("should not be empty, nor begin or end with a blank: no request could show it")
         return token
 
     @field_validator("drain_ready_seconds")

@@ -177,8 +177,14 @@ def _faults(error: ValidationError, given: Mapping[str, Given]) -> Iterator[str]
         reason = reason.replace("Input should be", "should be")
         source = given.get(name, Given("", name))
         where = source.origin if source.origin == variable_of(name) else f"{name} ({source.origin})"
-        value = "" if name in secret else f" {quoted(without_password(str(source.value)))}"
+        is_told = name not in secret and not (name == "database.url" and _is_misspelt_url(str(source.value)))
+        value = f" {quoted(without_password(str(source.value)))}" if is_told else ""
         yield f"{where}:{value} {reason}"
+
+
+def _is_misspelt_url(text: str) -> bool:
+    """Tell whether a text is no URL, but may hold a password: nobody knows where that begins."""
+    return "@" in text and "://" not in text
 
 
 def _weaknesses(settings: Settings) -> Iterator[str]:

@@ -98,7 +98,7 @@ class Gate:
             response = await passage.handler(request)
             if not isinstance(response, StreamResponse):
                 raise TypeError(f"the handler returned {type(response).__name__}, not a response")
-        except Exception as error:  # noqa: BLE001 - the fence: whatever a handler raises is answered
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the fence: whatever a handler raises is answered
             response = self._answer(request, error)
         seconds = perf_counter() - started
         passage.observe(request.method, response.status, seconds)
@@ -126,7 +126,7 @@ class Gate:
         if EXPECT in request.headers:
             await invite_body(request)
 
-    def _answer(self, request: NodeRequest, error: Exception) -> StreamResponse:
+    def _answer(self, request: NodeRequest, error: BaseException) -> StreamResponse:
         """Return what tells the caller about ``error``, and log what the caller is not told."""
         request_id = request.request_id
         if request.transport is None:

@@ -266,3 +266,60 @@ def test_a_node_that_can_serve_nothing_warns_instead_of_saying_that_it_serves(st
     told = event(process, "node.serves_nothing")
     assert (told["level"], told["serves"], told["mode"]) == ("warning", [], "broken:sync")
     assert get(f"http://{told['admin']}/readyz")[0] == 503
+
+
+STUBBORN = """
+import asyncio
+import contextlib
+import time
+
+from nocohost import Service, hookimpl
+
+
+async def work(job): ...
+
+
+@hookimpl
+def register_services(app):
+    return [Service("{key}", work)]
+
+
+@hookimpl
+@contextlib.asynccontextmanager
+async def node_lifespan(app):
+    {body}
+    yield
+"""
+THREAD = 'app.log.info("stubborn.begun"); held = asyncio.create_task(asyncio.to_thread(time.sleep, 3600))'
+BLOCKED = 'app.log.info("stubborn.begun"); time.sleep(3600)'
+
+
+@pytest.fixture(scope="session")
+def stubborn(install_wheels):
+    from plugins.wheels import Wheel
+
+    sources = {"thread": STUBBORN.format(key="stubborn:thread", body=THREAD)}
+    sources["blocked"] = STUBBORN.format(key="stubborn:blocked", body=BLOCKED)
+    files = {f"stubborn_{name}.py": source for name, source in sources.items()}
+    entries = {f"stubborn:{name}": f"stubborn_{name}" for name in sources}
+    return str(install_wheels([Wheel("stubborn", files, {"services": entries})]))
+
+
+def test_a_thread_that_does_not_return_does_not_keep_a_drained_node(start, stubborn):
+    process = start("stubborn:thread", PYTHONPATH=stubborn)
+    event(process, "node.serving")
+    asked = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    assert event(process, "node.leaving")["exit"] == 0
+    assert process.wait(30) == 0
+    assert time.monotonic() - asked < 15
+
+
+def test_a_lifespan_that_blocks_the_event_loop_does_not_keep_a_second_signal(start, stubborn):
+    process = start("stubborn:blocked", PYTHONPATH=stubborn)
+    event(process, "stubborn.begun")
+    process.send_signal(signal.SIGTERM)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.5)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(SECONDS) == 130

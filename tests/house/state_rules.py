@@ -23,7 +23,7 @@ METRIC_MODULES = ("prometheus_client",)
 
 FENCES: Mapping[str, tuple[str, int]] = {
     "nocohost/plugins/fence.py": ("plugin load: importing, calling hooks, calling a published hook", 3),
-    "nocohost/host/plugins.py": ("plugin load: entering and leaving a plugin's node_lifespan", 2),
+    "nocohost/host/lifespans.py": ("plugin load: entering and leaving a plugin's node_lifespan", 1),
     "nocohost/store/upgrade.py": ("plugin load: a plugin's migration is code of a guest", 1),
     "nocohost/queue/attempt.py": ("job run: whatever a handler raises is a failed attempt", 1),
     "nocohost/web/gate.py": ("HTTP middleware: whatever a handler raises is answered", 1),

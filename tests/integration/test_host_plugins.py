@@ -1,5 +1,6 @@
 """The plugins of a starting node that fail late: by their schema, or as their lifespan begins."""
 
+import asyncio
 import contextlib
 import sys
 from contextlib import AsyncExitStack
@@ -9,9 +10,10 @@ import pytest
 from probes.fake_app import ListLog
 
 from nocohost import Service, hookimpl
-from nocohost.api.errors import SchemaVersionError
+from nocohost.api.errors import PluginLoadError, SchemaVersionError
 from nocohost.api.mode import EVERYTHING
 from nocohost.host.build import NodeParts, build_node
+from nocohost.host.lifespans import HeldLifespan
 from nocohost.host.plugins import activate_plugins, enter_lifespans
 from nocohost.node.clock import SystemClock
 from nocohost.node.settings import load_settings
@@ -90,3 +92,93 @@ async def test_what_a_lifespan_raises_as_it_ends_is_logged_and_no_more(parts_wit
         await enter_lifespans(parts, await activate_plugins(parts, {}), stack)
     assert parts.log.events("lifespan.failed")
     await parts.database.close()
+
+
+async def swallow_cancellation(until: asyncio.Event) -> None:
+    while not until.is_set():
+        with contextlib.suppress(asyncio.CancelledError):
+            await until.wait()
+
+
+class LifespanEntry:
+    name = "a:b"
+
+    def __str__(self) -> str:
+        return "nocohost.services a:b (a 1.0)"
+
+
+def held(function, log):
+    return HeldLifespan(LifespanEntry(), contextlib.asynccontextmanager(function)(), log)
+
+
+async def test_a_lifespan_that_does_not_begin_is_left_behind_even_when_it_swallows_its_cancellation(monkeypatch):
+    monkeypatch.setattr("nocohost.host.lifespans.LEAVE_SECONDS", 0.05)
+    end = asyncio.Event()
+
+    async def lifespan():
+        await swallow_cancellation(end)
+        yield
+
+    with pytest.raises(PluginLoadError, match=r"node_lifespan of .* did not begin within 0.05 s"):
+        await held(lifespan, ListLog()).enter(0.05)
+    end.set()
+
+
+async def test_a_lifespan_that_does_not_end_is_left_behind_even_when_it_swallows_its_cancellation():
+    end, log = asyncio.Event(), ListLog()
+
+    async def lifespan():
+        yield
+        await swallow_cancellation(end)
+
+    one = held(lifespan, log)
+    await one.enter()
+    await one.leave(0.05)
+    assert log.events("lifespan.abandoned")
+    end.set()
+
+
+async def test_a_lifespan_that_cancels_itself_is_a_failure_of_its_own():
+    async def lifespan():
+        raise asyncio.CancelledError
+        yield
+
+    with pytest.raises(PluginLoadError, match="node_lifespan raised CancelledError"):
+        await held(lifespan, ListLog()).enter()
+
+
+async def test_a_start_that_is_broken_off_cancels_the_lifespan_that_it_waits_for():
+    begun, cancelled = asyncio.Event(), []
+
+    async def lifespan():
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+        yield
+
+    entering = asyncio.create_task(held(lifespan, ListLog()).enter())
+    await begun.wait()
+    entering.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await entering
+    assert cancelled
+
+
+async def test_a_lifespan_is_left_by_the_task_that_entered_it():
+    tasks = []
+
+    async def lifespan():
+        tasks.append(asyncio.current_task())
+        async with asyncio.timeout(60):  # breaks when another task leaves it
+            yield
+        tasks.append(asyncio.current_task())
+
+    log = ListLog()
+    one = held(lifespan, log)
+    await one.enter()
+    await asyncio.create_task(one.leave())
+    assert tasks[0] is tasks[1]
+    assert not log.events("lifespan.failed")

@@ -1,6 +1,8 @@
 """What a request may carry, on real sockets: bodies, limits, codings, strict JSON, and bytes that are not HTTP."""
 
+import asyncio
 import json
+import logging
 
 import pytest
 from aiohttp import web
@@ -138,3 +140,22 @@ async def test_a_body_is_invited_only_of_who_may_come_in():
         assert refused.startswith(b"HTTP/1.1 401")
         odd = parsed(await door.send(head(READER, "miracles"), b"ok"))
         assert (odd.status, odd.json()["code"]) == (417, "http.expectation")
+
+
+async def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_error_of_the_node(caplog):
+    left = asyncio.Event()
+
+    async def size(request: web.Request) -> web.Response:
+        try:
+            return web.json_response(len(await request.read()))
+        finally:
+            left.set()
+
+    async with open_shop(route("POST", "/size", size, public=True)) as door:
+        _, writer = await asyncio.open_connection("127.0.0.1", door.port)
+        writer.write(b"POST /size HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+        await writer.drain()
+        writer.close()
+        await asyncio.wait_for(left.wait(), 10)
+        assert (await door.ask("POST", "/size", body=b"x")).json() == 1
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []

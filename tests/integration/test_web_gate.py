@@ -357,3 +357,12 @@ async def test_a_route_that_cannot_be_served_is_refused_at_start(wrong):
     with pytest.raises(PluginContractError):
         async with open_door([wrong], app=fake_app()):
             pass
+
+
+async def test_a_handler_that_exits_is_answered_500_and_the_node_goes_on():
+    exits = route("GET", "/exits", raising(SystemExit(7)), public=True)
+    async with open_shop(exits) as door:
+        answer = await door.ask("GET", "/exits")
+        assert (answer.status, answer.json()["code"]) == (500, "http.internal")
+        assert (await door.ask("GET", "/open")).status == 200
+        assert door.log.events("http.failed")

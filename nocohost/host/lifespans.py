@@ -1,0 +1,78 @@
+"""The ``node_lifespan`` of each plugin, held in a task of its own: whatever it does there, the node goes on.
+
+A context manager may hold cancel scopes and task groups, which must be left by the task that entered them. And only a
+task can be left behind when it swallows its cancellation; what then becomes of it is ``Ending``'s business.
+"""
+
+import asyncio
+from contextlib import AbstractAsyncContextManager
+
+from nocohost.api.errors import PluginLoadError
+from nocohost.api.log import Log
+from nocohost.plugins.entry import CatalogueEntry
+
+ENTER_SECONDS = 30.0
+LEAVE_SECONDS = 5.0
+
+
+class HeldLifespan:
+    """One ``node_lifespan``: entered once, left once."""
+
+    def __init__(self, entry: CatalogueEntry, lifespan: AbstractAsyncContextManager[None], log: Log) -> None:
+        self._entry = entry
+        self._lifespan = lifespan
+        self._log = log
+        self._entered = asyncio.Event()
+        self._leaving = asyncio.Event()
+        self._task: asyncio.Task[BaseException | None] | None = None
+
+    async def enter(self, seconds: float = ENTER_SECONDS) -> None:
+        """Enter it within ``seconds``; raises ``PluginLoadError`` when that fails, whatever the reason."""
+        task = self._task = asyncio.create_task(self._hold(), name=f"lifespan of {self._entry.name}")
+        entered = asyncio.create_task(self._entered.wait())
+        try:
+            await asyncio.wait([task, entered], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            entered.cancel()
+            if not self._entered.is_set():
+                await self._give_up(task)
+        if self._entered.is_set():
+            return
+        error = self._outcome(task)
+        if error is None:
+            raise PluginLoadError(f"node_lifespan of {self._entry} did not begin within {seconds:g} s")
+        raise PluginLoadError(f"node_lifespan raised {type(error).__name__}: {error}") from error
+
+    async def leave(self, seconds: float = LEAVE_SECONDS) -> None:
+        """Leave it within ``seconds``, or leave it behind; never raises for what the plugin does."""
+        task = self._task
+        assert task is not None
+        self._leaving.set()
+        await asyncio.wait([task], timeout=seconds)
+        if not task.done():
+            task.cancel()
+            self._log.error("lifespan.abandoned", entry=str(self._entry), seconds=seconds)
+        elif error := self._outcome(task):
+            self._log.error("lifespan.failed", entry=str(self._entry), exc_info=error)
+
+    async def _hold(self) -> BaseException | None:
+        try:
+            async with self._lifespan:
+                self._entered.set()
+                await self._leaving.wait()
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin-load fence, and it is told in both places
+            return error
+        return None
+
+    async def _give_up(self, task: "asyncio.Task[BaseException | None]") -> None:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=LEAVE_SECONDS)
+        if error := self._outcome(task):
+            self._log.error("lifespan.failed", entry=str(self._entry), exc_info=error)
+
+    def _outcome(self, task: "asyncio.Task[BaseException | None]") -> BaseException | None:
+        """Return what it raised; None when nothing, or when it does not end."""
+        if not task.done():
+            return None
+        return asyncio.CancelledError("cancelled by its own code") if task.cancelled() else task.result()
