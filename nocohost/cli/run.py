@@ -3,7 +3,9 @@
 import asyncio
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import click
 
@@ -41,4 +43,14 @@ def run(
     route_standard_logging(sys.stdout, level="warning" if level == "info" else level, form=form)
     for warning in loaded.warnings:
         log.warning("config.warning", reason=warning)
-    context.exit(asyncio.run(serve_node(loaded.settings, log, parent=parent)))
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        context.exit(runner.run(serve_node(loaded.settings, log, parent=parent)))
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes the event loop of a node: uvloop's where the extra ``fast`` is installed, else None."""
+    try:
+        from uvloop import new_event_loop
+    except ImportError:
+        return None
+    return cast("Callable[[], asyncio.AbstractEventLoop]", new_event_loop)

@@ -8,7 +8,7 @@ import contextlib
 from collections import Counter
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import LineTooLong
@@ -163,12 +163,12 @@ class WatchedConnection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection, or drop it when its address has too many."""
-        assert isinstance(transport, asyncio.Transport)
-        self._address = address_group(transport.get_extra_info("peername"))
+        wire = cast("asyncio.Transport", transport)  # in its ways, not by its class: uvloop has its own
+        self._address = address_group(wire.get_extra_info("peername"))
         if not self._watch.admit(self, self._address):
-            transport.abort()
+            wire.abort()
             return
-        self._wire = transport
+        self._wire = wire
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:

@@ -104,7 +104,15 @@ async def test_main_port_beyond_loopback_answers_to_any_host_unless_some_are_set
 
 def a_job(key: str, run_at: datetime | None = None) -> NewJob:
     return NewJob(
-        id=new_id(), key=key, payload={}, priority=0, run_at=run_at, idempotency_key=None, unique_seconds=0, digest=b""
+        id=new_id(),
+        key=key,
+        payload={},
+        priority=0,
+        run_at=run_at,
+        idempotency_key=None,
+        unique_seconds=0,
+        digest=b"",
+        group=None,
     )
 
 
