@@ -20,9 +20,10 @@ class NewOrder(BaseModel):
 async def place_order(request: web.Request) -> web.Response:
     """Store the order and enqueue its invoice in one transaction: both are there, or neither."""
     try:
-        new = NewOrder.model_validate_json(await request.read())
+        new = NewOrder.model_validate(await request.json())
     except ValidationError as error:
-        raise web.HTTPUnprocessableEntity(text=str(error)) from error
+        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+        raise web.HTTPUnprocessableEntity(text="; ".join(faults)) from error
     app = request.app[APP]
     async with app.database.begin() as connection:
         order_id = await connection.scalar(insert(orders).values(new.model_dump()).returning(orders.c.id))

@@ -52,8 +52,8 @@ async def test_settings_of_the_shop_reach_the_service(node):
 
 async def test_an_order_without_a_customer_is_refused_and_leaves_nothing(node):
     async with node("") as shop:
-        status, _ = await place(shop, {"customer": "", "net": "1.00"})
-        assert status == 422
+        status, problem = await place(shop, {"customer": "", "net": "1.00"})
+        assert (status, problem["detail"]) == (422, "customer: String should have at least 1 character")
         assert await invoice_of(shop, 1) is None
 
 
