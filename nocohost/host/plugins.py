@@ -4,20 +4,27 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
+from prometheus_client import CollectorRegistry
+
 from nocohost.api.errors import NocohostError, PluginError, PluginLoadError, RequiredServiceError
 from nocohost.host.build import NodeParts
 from nocohost.host.lifespans import HeldLifespan
 from nocohost.node.plugin_name import plugin_slug
 from nocohost.plugins.activation import Activation, activate
 from nocohost.plugins.entry import CatalogueEntry
+from nocohost.web.metrics import HookMetrics
 
 
-async def activate_plugins(parts: NodeParts, unfit: Mapping[str, NocohostError]) -> Activation:
+async def activate_plugins(
+    parts: NodeParts, unfit: Mapping[str, NocohostError], registry: CollectorRegistry
+) -> Activation:
     """Load what the mode covers while the event loop turns; ``unfit`` are plugins whose schema does not fit.
 
-    Raises ``RequiredServiceError`` when a required key that the mode covers is quarantined.
+    The calls of published hooks are counted in ``registry``. Raises ``RequiredServiceError`` when a required key that
+    the mode covers is quarantined.
     """
     hooks = parts.declarations.node_hooks(parts.log)
+    hooks.observe = HookMetrics(registry).observe
     parts.app.offer(hooks)
     activation = await asyncio.to_thread(
         activate,

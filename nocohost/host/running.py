@@ -58,7 +58,7 @@ class RunningNode:
         unfit = await self._open_database()
         shown = await self._admit(terminal)
         self._step("loading plugins")
-        activation = await activate_plugins(self.parts, unfit)
+        activation = await activate_plugins(self.parts, unfit, self._registry)
         queue = self.parts.make_queue()
         self.parts.app.settle(activation.served_keys)
         self.parts.app.open(self.parts.database, queue)

@@ -4,9 +4,10 @@ pluggy holds specifications and implementations; the host calls each implementat
 takes no other with it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from time import perf_counter
 from typing import Any, cast
 
 from pluggy import HookimplOpts, PluginManager, PluginValidationError
@@ -17,6 +18,9 @@ from nocohost.api.log import Log
 from nocohost.plugins.contract import CORE_HOOKS, Implementation, Specification, core_specifications
 from nocohost.plugins.entry import CatalogueEntry
 from nocohost.plugins.fence import call_published
+
+Observe = Callable[[str, str, float, bool], None]
+"""``observe(hook, plugin, seconds, failed)`` is told of one call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,10 @@ class Registered:
     def bind(self, /, **offered: Any) -> Callable[[], Any]:
         """Return the call of this implementation with those of the offered arguments that it takes."""
         return partial(self.function, **{name: offered[name] for name in self.arguments})
+
+
+def _unobserved(hook: str, plugin: str, seconds: float, failed: bool) -> None:
+    pass
 
 
 class _Guest:
@@ -57,6 +65,8 @@ class NodeHooks:
     def __init__(self, classes: Iterable[type], published: Iterable[Specification], log: Log) -> None:
         self._manager = _GuestManager("nocohost")
         self._log = log
+        self.observe: Observe = _unobserved
+        """Told of each call of a published hook; the host sets it before anything calls."""
         self._published = {specification.hook: specification for specification in published}
         for specs in (*(core for core, _ in CORE_HOOKS), *classes):
             self._manager.add_hookspecs(specs)
@@ -119,11 +129,13 @@ class NodeHooks:
         return [
             (registered.plugin, result)
             for registered in distinct.values()
-            for result in call_published(
-                registered.bind(**arguments),
-                self._log,
-                hook=name,
-                plugin=registered.plugin,
-                entry=str(registered.entry),
-            )
+            for result in self._call_one(name, registered, arguments)
         ]
+
+    def _call_one(self, name: str, registered: Registered, arguments: Mapping[str, Any]) -> list[Any]:
+        """Return the result of one implementation in a list, empty when it raised."""
+        plugin, started = registered.plugin, perf_counter()
+        call = registered.bind(**arguments)
+        results = call_published(call, self._log, hook=name, plugin=plugin, entry=str(registered.entry))
+        self.observe(name, plugin, perf_counter() - started, not results)
+        return results

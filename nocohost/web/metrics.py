@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Gauge, Info, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
@@ -56,6 +56,23 @@ class RequestMetrics(Collector):
             counts = zip((*map(floatToGoString, BUCKETS), "+Inf"), accumulate(times.buckets), strict=True)
             family.add_metric((route, method, str(status)), list(counts), times.seconds)
         return (family,)
+
+
+class HookMetrics:
+    """Counts and times the calls of the hooks that plugins publish. Made once per registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        labels = ("hook", "plugin")
+        self._seconds = Histogram(
+            "nocohost_hook_seconds", "How long an implementation took.", labels, registry=registry, buckets=BUCKETS
+        )
+        self._errors = Counter("nocohost_hook_errors", "Implementations that raised.", labels, registry=registry)
+
+    def observe(self, hook: str, plugin: str, seconds: float, failed: bool) -> None:
+        """Count one call of one implementation."""
+        self._seconds.labels(hook, plugin).observe(seconds)
+        if failed:
+            self._errors.labels(hook, plugin).inc()
 
 
 class _Times:

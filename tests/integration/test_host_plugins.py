@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 from probes.fake_app import ListLog
+from prometheus_client import CollectorRegistry
 
 from nocohost import Service, hookimpl
 from nocohost.api.errors import PluginLoadError, SchemaVersionError
@@ -55,7 +56,9 @@ def _register_jobs():
 @pytest.mark.parametrize("spelling", ["two-words", "two_words"])
 async def test_a_plugin_whose_schema_does_not_fit_is_dropped_however_its_migrations_spell_it(parts_with, spelling):
     parts = parts_with(register_services)
-    activation = await activate_plugins(parts, {spelling: SchemaVersionError("the schema is too new")})
+    activation = await activate_plugins(
+        parts, {spelling: SchemaVersionError("the schema is too new")}, CollectorRegistry()
+    )
     assert not activation.served_keys
     assert "the schema is too new" in activation.refused_keys[KEY]
     await parts.database.close()
@@ -70,7 +73,7 @@ async def test_whatever_a_lifespan_raises_as_it_begins_its_entry_point_alone_is_
         yield
 
     parts = parts_with(register_services, node_lifespan)
-    activation = await activate_plugins(parts, {})
+    activation = await activate_plugins(parts, {}, CollectorRegistry())
     assert activation.served_keys == {KEY}
     async with AsyncExitStack() as stack:
         activation = await enter_lifespans(parts, activation, stack)
@@ -89,7 +92,7 @@ async def test_what_a_lifespan_raises_as_it_ends_is_logged_and_no_more(parts_wit
 
     parts = parts_with(register_services, node_lifespan)
     async with AsyncExitStack() as stack:
-        await enter_lifespans(parts, await activate_plugins(parts, {}), stack)
+        await enter_lifespans(parts, await activate_plugins(parts, {}, CollectorRegistry()), stack)
     assert parts.log.events("lifespan.failed")
     await parts.database.close()
 

@@ -127,3 +127,15 @@ def test_what_pluggy_refuses_leaves_nothing_behind() -> None:
     assert node_hooks.implementations("greet") == ()
     register(node_hooks, "half", greet)
     assert len(node_hooks.implementations("greet")) == 1
+
+
+def test_each_call_is_told_with_its_time_and_whether_it_failed() -> None:
+    def failing():
+        raise RuntimeError
+
+    node_hooks, told = hooks(), []
+    node_hooks.observe = lambda hook, plugin, seconds, failed: told.append((hook, plugin, seconds >= 0, failed))
+    register(node_hooks, "one", saying("hello"))
+    register(node_hooks, "two", hookimpl(specname="greet")(failing))
+    node_hooks.call("greet", name="Ada", language="en")
+    assert told == [("greet", "one", True, False), ("greet", "two", True, True)]

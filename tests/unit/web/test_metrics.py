@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from nocohost.api.mode import WorkerMode
 from nocohost.store.census import QueueNumbers
-from nocohost.web.metrics import RequestMetrics, cluster_exposition, describe_node, exposition
+from nocohost.web.metrics import HookMetrics, RequestMetrics, cluster_exposition, describe_node, exposition
 
 
 def samples(text):
@@ -59,6 +59,18 @@ def test_a_node_tells_who_it_is():
     assert found["nocohost_plugin_up", (("plugin", "shop"),)] == 1
     assert found["nocohost_plugin_up", (("plugin", "broken"),)] == 0
     assert any(name == "nocohost_build_info" for name, _ in found)
+
+
+def test_calls_of_published_hooks_are_timed_and_failures_counted():
+    registry = CollectorRegistry()
+    metrics = HookMetrics(registry)
+    metrics.observe("invoice_surcharge", "express", 0.2, False)
+    metrics.observe("invoice_surcharge", "express", 0.3, True)
+    found = samples(exposition(registry))
+    labels = (("hook", "invoice_surcharge"), ("plugin", "express"))
+    assert found["nocohost_hook_seconds_count", labels] == 2
+    assert found["nocohost_hook_seconds_sum", labels] == 0.5
+    assert found["nocohost_hook_errors_total", labels] == 1
 
 
 def test_the_cluster_is_told_by_key():
