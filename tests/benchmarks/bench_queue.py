@@ -5,20 +5,26 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from queue_race import report, throughput
+from queue_race import ballast, latency, recovery, report, start, throughput
 from queue_race.contestants import CONTESTANTS, Contestant
 from queue_race.entrant import Entrant
 from queue_race.figures import Figures, Reading, collect
 from queue_race.processes import FailedError
 from queue_race.scale import FULL, QUICK, Scale
-from queue_race.stores import MissingError, Stores
+from queue_race.store import MissingError
+from queue_race.stores import Stores
 
 MEASURES: dict[str, Callable[[Entrant, Scale], list[Reading]]] = {
     "enqueue": throughput.enqueue,
     "drain": throughput.drain,
+    "latency": latency.latency,
+    "start": start.start,
+    "ballast": ballast.ballast,
+    "recovery": recovery.recovery,
 }
 CACHE = Path.home() / ".cache" / "nocohost-queue-race"
 
@@ -30,8 +36,10 @@ def main() -> None:
     figures: Figures = {}
     facts: dict[str, Any] = {"machine": report.machine(), "scale": "quick" if arguments.quick else "full"}
     arguments.cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=arguments.cache, prefix="run-") as folder, Stores(Path(folder)) as stores:
-        entrants, missing = enter(arguments.contestants, stores, arguments.cache, Path(folder))
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=arguments.cache, prefix="run-")))
+        stores = stack.enter_context(Stores(arguments.cache, folder))
+        entrants, missing = enter(arguments.contestants, stores, arguments.cache, folder)
         try:
             facts |= {"contestants": {entrant.name: entrant.facts() for entrant in entrants}, "stores": stores.facts}
             for name in arguments.measures:

@@ -5,14 +5,18 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 POSTGRESQL, SQLITE, REDIS = "postgresql", "sqlite", "redis"
+THROUGHPUT = frozenset({"enqueue", "drain"})
+EVERYTHING = THROUGHPUT | {"latency", "start", "recovery"}
+OURS = EVERYTHING | {"ballast"}
 
 
 @dataclass(frozen=True)
 class Contestant:
     """One library at one set of settings.
 
-    ``requirements`` are what pip installs into its own virtual environment; without any it runs in the Python that runs
-    the benchmark. Values of ``environment`` may name the ``{url}`` of its store and a ``{folder}`` of its own.
+    ``requirements`` are what pip installs into its own virtual environment; a contestant that has none runs in the
+    Python that runs the benchmark, which must have its ``modules``. Values of ``environment`` may name the ``{url}`` of
+    its store and a ``{folder}`` of its own.
     """
 
     name: str
@@ -20,12 +24,18 @@ class Contestant:
     store: str
     measures: frozenset[str]
     requirements: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
+    @property
+    def is_ours(self) -> bool:
+        """Tell whether it is what the others are measured beside."""
+        return self.driver == "nocohost"
 
-EVERYTHING = frozenset({"enqueue", "drain", "latency", "start", "recovery"})
+
 NOCOHOST = {
     "NOCOHOST_DATABASE__URL": "{url}",
+    "NOCOHOST_EXTERNAL_KEYS": "parked:work",
     "NOCOHOST_DATA_DIR": "{folder}",
     "NOCOHOST_HTTP__PORT": "0",
     "NOCOHOST_ADMIN__PORT": "0",
@@ -33,8 +43,20 @@ NOCOHOST = {
     "NOCOHOST_PLUGINS__RACE__CONCURRENCY": "200",
     "WORKER_MODE": "*",
 }
+ON_UVLOOP = {"RACE_UVLOOP": "1"}
+PGQUEUER = ("pgqueuer", "asyncpg", "uvloop")
+BATCH_OF_100 = {**ON_UVLOOP, "RACE_BATCH": "100"}
 
 CONTESTANTS = (
-    Contestant("nocohost", "nocohost", POSTGRESQL, EVERYTHING | {"ballast"}, environment=NOCOHOST),
-    Contestant("raw", "raw", POSTGRESQL, frozenset({"enqueue", "drain"})),
+    Contestant("nocohost", "nocohost", POSTGRESQL, OURS, environment=NOCOHOST),
+    Contestant(
+        "nocohost-uvloop", "nocohost", POSTGRESQL, OURS, modules=("uvloop",), environment={**NOCOHOST, **ON_UVLOOP}
+    ),
+    Contestant("raw", "raw", POSTGRESQL, THROUGHPUT),
+    Contestant("pgqueuer", "pgqueuer", POSTGRESQL, EVERYTHING, PGQUEUER, environment=BATCH_OF_100),
+    Contestant("procrastinate", "procrastinate", POSTGRESQL, EVERYTHING, ("procrastinate", "psycopg[binary,pool]")),
+    Contestant("dbos", "dbos", POSTGRESQL, EVERYTHING, ("dbos", "psycopg[binary]")),
+    Contestant("celery", "celery", REDIS, EVERYTHING, ("celery[redis]", "redis", "hiredis")),
+    Contestant("nocohost-sqlite", "nocohost", SQLITE, EVERYTHING, environment=NOCOHOST),
+    Contestant("huey", "huey", SQLITE, EVERYTHING, ("huey",)),
 )

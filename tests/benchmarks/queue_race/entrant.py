@@ -1,6 +1,8 @@
 """A contestant that takes part: its Python, its store, its processes, as the measures use them."""
 
+import importlib.util
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,10 +14,12 @@ from queue_race.environments import interpreter, versions
 from queue_race.inside.contestant import records
 from queue_race.inside.contestant.records import Record
 from queue_race.processes import Client, FailedError, Serving, end_of_log, environment_of, serving
-from queue_race.stores import Store, Stores
+from queue_race.store import MissingError, Store
+from queue_race.stores import Stores
 
 INSIDE = Path(__file__).parent / "inside"
 SHARED_MEMORY = Path("/dev/shm")
+LOOK_SECONDS = 0.005
 NONE: Mapping[str, str] = MappingProxyType({})
 
 
@@ -34,6 +38,9 @@ class Entrant:
     @classmethod
     def enter(cls, contestant: Contestant, stores: Stores, cache: Path, folder: Path) -> "Entrant":
         """Install it and make its tables; raises ``MissingError`` or ``FailedError``."""
+        absent = [module for module in contestant.modules if importlib.util.find_spec(module) is None]
+        if absent:
+            raise MissingError(f"this Python has no {', '.join(absent)}: pip install -e '.[fast]'")
         mine = folder / contestant.name
         shutil.rmtree(mine, ignore_errors=True)
         mine.mkdir(parents=True)
@@ -59,7 +66,7 @@ class Entrant:
 
     def facts(self) -> dict[str, object]:
         """Return how it is set up, and in which versions."""
-        with self._client(self._environment(self.store.empty(f"{self.name}-facts"), NONE)) as client:
+        with self._client(self._environment(self.store.empty(self.name), NONE)) as client:
             settings = client.ask("describe")["settings"]
         wanted = {one.partition("[")[0].partition("=")[0].lower() for one in self.contestant.requirements}
         wanted = wanted or {"nocohost", "psycopg", "sqlalchemy", "uvloop"}
@@ -77,9 +84,10 @@ class Entrant:
             client.ask("close")
 
     def _prepare(self) -> None:
-        with self._client(self._environment(self.store.empty(self.name), NONE)) as client:
+        url = self.store.empty(self.name)
+        with self._client(self._environment(url, NONE)) as client:
             client.ask("prepare")
-        self.store.keep(self.name)
+        self.store.keep(self.name, url)
 
     def _environment(self, url: str, more: Mapping[str, str]) -> dict[str, str]:
         own = {name: text.format(url=url, folder=self.folder) for name, text in self.contestant.environment.items()}
@@ -116,6 +124,10 @@ class Round:
         with serving(commands, self.environment, self.entrant.folder) as processes:
             yield processes
 
+    def forget(self) -> None:
+        """Begin the file of records anew."""
+        self.entrant.records.write_bytes(b"")
+
     def read(self) -> list[Record]:
         """Return what the jobs have written so far, in the order of time."""
         return sorted(records.read(str(self.entrant.records)), key=lambda record: record.at)
@@ -126,6 +138,16 @@ class Round:
         if answer["count"] < count:
             raise FailedError(f"{answer['count']} of {count} records after {seconds} s\n{self.end_of_log()}")
         return self.read()
+
+    def await_run(self, job: int, seconds: float, *, after: int = 0) -> Record | None:
+        """Return the first start of one job after an instant, as soon as there is one; None after ``seconds``."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            for record in self.read():
+                if record.number == job and record.at > after:
+                    return record
+            time.sleep(LOOK_SECONDS)
+        return None
 
     def end_of_log(self) -> str:
         """Return the last lines that the serving processes have logged."""

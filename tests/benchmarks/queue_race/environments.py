@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from queue_race.stores import MissingError
+from queue_race.store import MissingError
 
 
 def interpreter(cache: Path, requirements: Sequence[str]) -> str:

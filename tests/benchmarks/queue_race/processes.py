@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import psutil
 
@@ -19,29 +19,22 @@ class FailedError(Exception):
     """A contestant did not do what it was asked; the message has the end of its log."""
 
 
-class NotYetError(Exception):
+class AbsentError(Exception):
     """A contestant has no such thing."""
 
 
 class Serving:
-    """One serving process and the processes it has started."""
+    """One serving process and the processes it has started; ``options`` are those of ``subprocess.Popen``."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], folder: Path, log: IO[bytes]) -> None:
+    def __init__(self, command: Sequence[str], options: Mapping[str, Any]) -> None:
+        self._command = command
+        self._options = options
         self.started_at = time.monotonic_ns()
-        self._process = subprocess.Popen(
-            command,
-            env=environment,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, **options)
 
-    @property
-    def is_alive(self) -> bool:
-        """Tell whether it still runs."""
-        return self._process.poll() is None
+    def again(self) -> "Serving":
+        """Start another one like it."""
+        return Serving(self._command, self._options)
 
     def holds(self, process: int) -> bool:
         """Tell whether ``process`` is it or one of its own."""
@@ -71,9 +64,10 @@ class Serving:
 
 @contextmanager
 def serving(commands: Sequence[Sequence[str]], environment: Mapping[str, str], folder: Path) -> Iterator[list[Serving]]:
-    """Run a process for each command within the block; processes that the block adds to the list are ended, too."""
+    """Run a process for each command within the block; processes that the block puts into the list are ended, too."""
     with (folder / "log").open("ab") as log:
-        processes = [Serving(command, environment, folder, log) for command in commands]
+        options = {"env": environment, "cwd": folder, "stdout": log, "stderr": log}
+        processes = [Serving(command, options) for command in commands]
         try:
             yield processes
         finally:
@@ -98,7 +92,7 @@ class Client:
             )
 
     def ask(self, action: str, **arguments: Any) -> dict[str, Any]:
-        """Have one thing done and return the answer; raises ``NotYetError`` and ``FailedError``."""
+        """Have one thing done and return the answer; raises ``AbsentError`` and ``FailedError``."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
@@ -107,10 +101,11 @@ class Client:
             raise FailedError(self._end_of_log()) from None
         line = self._process.stdout.readline()
         if not line:
+            self._process.wait()
             raise FailedError(f"{action}: {self._end_of_log()}")
         answer: dict[str, Any] = json.loads(line)
-        if "not_yet" in answer:
-            raise NotYetError(answer["not_yet"])
+        if "absent" in answer:
+            raise AbsentError(answer["absent"])
         return answer
 
     def end(self) -> None:

@@ -42,7 +42,7 @@ def _cell(figure: Figure | None) -> str:
     if figure is None:
         return ""
     if figure.median is None:
-        return "not yet" if figure.note.startswith("not yet") else "failed" if figure.note else "-"
+        return figure.note.partition(":")[0]
     spread = f" ({_short(min(figure.runs))} to {_short(max(figure.runs))})" if len(figure.runs) > 1 else ""
     return f"{_short(figure.median)}{spread}"
 

@@ -1,17 +1,26 @@
 """How many jobs a second: enqueued in three ways, and drained by one process and by two."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from queue_race.entrant import Entrant, Round
 from queue_race.figures import Reading
 from queue_race.inside.contestant.records import Record
-from queue_race.processes import FailedError, NotYetError
+from queue_race.processes import AbsentError, FailedError
 from queue_race.scale import Scale
 
-SPOILT = "most of the jobs were done before every process had begun"
+SPOILT = "most jobs were done before every process had begun"
 LEAST_SHARE = 0.3
 SECOND_PROCESS = 1.3
 """How many times as many jobs two processes are given."""
+
+
+class Pace(NamedTuple):
+    """Jobs per second to the last committed end, and to the start of the last job; a note when the run was spoilt."""
+
+    acknowledged: float
+    run: float
+    note: str
 
 
 def enqueue(entrant: Entrant, scale: Scale) -> list[Reading]:
@@ -21,18 +30,36 @@ def enqueue(entrant: Entrant, scale: Scale) -> list[Reading]:
 
 
 def drain(entrant: Entrant, scale: Scale) -> list[Reading]:
-    """Measure one process and two, until the last end is committed; and beside it until the last job has run."""
-    found = []
-    for processes in (1, 2):
-        name = f"drain {processes}"
-        if "drain" not in entrant.pace:
-            entrant.pace["drain"] = _drain(entrant, processes, scale.probe_jobs, scale)[0]
-        jobs = scale.jobs(entrant.pace["drain"] * (1.0 if processes == 1 else SECOND_PROCESS))
-        acknowledged, run, note = _drain(entrant, processes, jobs, scale)
-        if processes == 1:
-            entrant.pace["drain"] = acknowledged
-        found += [Reading(name, "jobs/s", acknowledged, note), Reading(f"{name}, run only", "jobs/s", run)]
-    return found
+    """Measure one process and two, until the last end is committed; and beside it until the last job has begun."""
+    if "drain" not in entrant.pace:
+        entrant.pace["drain"] = _drain(entrant, 1, scale.probe_jobs, scale).acknowledged
+    one = _drain(entrant, 1, scale.jobs(entrant.pace["drain"]), scale)
+    entrant.pace["drain"] = one.acknowledged
+    two = _drain(entrant, 2, scale.jobs(one.acknowledged * SECOND_PROCESS), scale)
+    return [reading for processes, pace in ((1, one), (2, two)) for reading in _readings(processes, pace)]
+
+
+def drain_round(round_: Round, processes: int, jobs: int, scale: Scale) -> Pace:
+    """Store jobs, start processes, wait for the last committed end.
+
+    Time begins when the last process to begin has begun; jobs that ran before do not count.
+    """
+    round_.client.ask("preload", count=jobs)
+    with round_.serving(processes):
+        answer = round_.client.ask("watch", count=jobs, limit_seconds=scale.limit_seconds)
+        if answer["ended_at"] is None:
+            raise FailedError(f"{answer['left']} of {jobs} jobs left\n{round_.end_of_log()}")
+    return _pace(round_.read(), jobs, processes, answer["ended_at"])
+
+
+def _drain(entrant: Entrant, processes: int, jobs: int, scale: Scale) -> Pace:
+    with entrant.round() as round_:
+        return drain_round(round_, processes, jobs, scale)
+
+
+def _readings(processes: int, pace: Pace) -> Sequence[Reading]:
+    name = f"drain {processes}"
+    return Reading(name, "jobs/s", pace.acknowledged, pace.note), Reading(f"{name}, begun", "jobs/s", pace.run)
 
 
 def _enqueue(entrant: Entrant, name: str, action: str, scale: Scale) -> Reading:
@@ -43,28 +70,13 @@ def _enqueue(entrant: Entrant, name: str, action: str, scale: Scale) -> Reading:
                 entrant.pace[name] = scale.probe_jobs / seconds
             jobs = scale.jobs(entrant.pace[name])
             seconds = round_.client.ask(action, count=jobs)["seconds"]
-        except NotYetError as absent:
-            return Reading(name, "jobs/s", None, f"not yet: {absent}")
+        except AbsentError as absent:
+            return Reading(name, "jobs/s", None, str(absent))
     entrant.pace[name] = jobs / seconds
     return Reading(name, "jobs/s", jobs / seconds)
 
 
-def _drain(entrant: Entrant, processes: int, jobs: int, scale: Scale) -> tuple[float, float, str]:
-    """Return jobs/s to the last committed end, to the last run, and a note when the run was spoilt.
-
-    Time begins when the last process to begin has begun; jobs that ran before do not count.
-    """
-    with entrant.round() as round_:
-        round_.client.ask("preload", count=jobs)
-        with round_.serving(processes):
-            answer = round_.client.ask("watch", count=jobs, limit_seconds=scale.limit_seconds)
-            if answer["ended_at"] is None:
-                raise FailedError(f"{answer['left']} of {jobs} jobs left\n{round_.end_of_log()}")
-        return _rates(round_, jobs, processes, answer["ended_at"])
-
-
-def _rates(round_: Round, jobs: int, processes: int, ended_at: int) -> tuple[float, float, str]:
-    records = round_.read()
+def _pace(records: Sequence[Record], jobs: int, processes: int, ended_at: int) -> Pace:
     notes = []
     if len(records) != jobs or len({record.number for record in records}) != jobs:
         notes.append(f"{len(records)} runs of {jobs} jobs")
@@ -74,8 +86,8 @@ def _rates(round_: Round, jobs: int, processes: int, ended_at: int) -> tuple[flo
     if len(begun) < processes or counted < LEAST_SHARE * jobs:
         notes.append(SPOILT)
         began_at, counted = records[0].at, jobs - 1
-    acknowledged = counted / (ended_at - began_at) * 1e9
-    return acknowledged, counted / max(records[-1].at - began_at, 1) * 1e9, "; ".join(notes)
+    last_at = max(records[-1].at, began_at + 1)
+    return Pace(counted / (ended_at - began_at) * 1e9, counted / (last_at - began_at) * 1e9, "; ".join(notes))
 
 
 def _first_of_each(records: Sequence[Record]) -> list[int]:

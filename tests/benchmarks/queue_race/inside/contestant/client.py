@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Iterable
 from typing import Any, TextIO
 
 from contestant import records
-from contestant.driver import Driver, NotYetError
+from contestant.driver import AbsentError, Driver
 
 CALLERS = 100
 LOOK_SECONDS = 0.002
@@ -55,7 +55,7 @@ class Client:
     async def enqueue_concurrently(self, count: int) -> dict[str, Any]:
         """Enqueue from a hundred coroutines at a time, each one after the other."""
         if not self._driver.concurrent:
-            raise NotYetError("the client is blocking")
+            raise AbsentError("the client is blocking")
         share = -(-count // CALLERS)
         turns = [self._in_turn(start, min(start + share, count)) for start in range(0, count, share)]
         return await _timed(_together(turns))
@@ -71,7 +71,7 @@ class Client:
             return await _timed(load([records.new_job(number) for number in range(count)]))
         try:
             return await _timed(self._in_bulk(count))
-        except NotYetError:
+        except AbsentError:
             return await self.enqueue_one(count)
 
     async def enqueue_paced(self, count: int, gap_seconds: float) -> dict[str, Any]:
@@ -96,6 +96,14 @@ class Client:
                 return {"ended_at": None, "left": left}
             await asyncio.sleep(LOOK_SECONDS)
         return {"ended_at": time.monotonic_ns()}
+
+    async def add_ballast(self, history: int, parked: int) -> dict[str, Any]:
+        """Fill the tables with what does not concern the jobs that are measured; only some drivers can."""
+        fill: Any = getattr(self._driver, "add_ballast", None)
+        if fill is None:
+            raise AbsentError("ballast")
+        await fill(history, parked)
+        return {}
 
     async def await_records(self, count: int, limit_seconds: float) -> dict[str, Any]:
         """Wait until there are so many records; tell how many there are."""
@@ -129,8 +137,8 @@ async def _answer(client: Client, request: dict[str, Any]) -> dict[str, Any]:
     action = request.pop("action")
     try:
         return await getattr(client, action)(**request)
-    except NotYetError as error:
-        return {"not_yet": str(error)}
+    except AbsentError as error:
+        return {"absent": str(error)}
 
 
 async def _serve(driver: Driver, answers: TextIO) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 
-class NotYetError(Exception):
+class AbsentError(Exception):
     """The library has no such thing."""
 
 
@@ -32,7 +32,7 @@ class Driver(Protocol):
         """Enqueue one job; returns when it is stored."""
 
     async def enqueue_many(self, jobs: Sequence[dict[str, Any]]) -> None:
-        """Enqueue many at once; raises ``NotYetError`` when the library cannot."""
+        """Enqueue many at once; raises ``AbsentError`` when the library cannot."""
 
     async def unfinished(self) -> int:
         """Return how many jobs have no committed end yet."""
