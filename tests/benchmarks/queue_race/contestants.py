@@ -15,8 +15,8 @@ class Contestant:
     """One library at one set of settings.
 
     ``requirements`` are what pip installs into its own virtual environment; a contestant that has none runs in the
-    Python that runs the benchmark, which must have its ``modules``. Values of ``environment`` may name the ``{url}`` of
-    its store and a ``{folder}`` of its own.
+    Python that runs the benchmark. Values of ``environment`` may name the ``{url}`` of its store and a ``{folder}`` of
+    its own.
     """
 
     name: str
@@ -24,7 +24,6 @@ class Contestant:
     store: str
     measures: frozenset[str]
     requirements: tuple[str, ...] = ()
-    modules: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
@@ -44,19 +43,18 @@ NOCOHOST = {
     "WORKER_MODE": "*",
 }
 ON_UVLOOP = {"RACE_UVLOOP": "1"}
+"""uvloop on both sides, where it is installed: what the extra ``fast`` is for."""
 PGQUEUER = ("pgqueuer", "asyncpg", "uvloop")
 BATCH_OF_100 = {**ON_UVLOOP, "RACE_BATCH": "100"}
 
 CONTESTANTS = (
-    Contestant("nocohost", "nocohost", POSTGRESQL, OURS, environment=NOCOHOST),
-    Contestant(
-        "nocohost-uvloop", "nocohost", POSTGRESQL, OURS, modules=("uvloop",), environment={**NOCOHOST, **ON_UVLOOP}
-    ),
+    Contestant("nocohost", "nocohost", POSTGRESQL, OURS, environment={**NOCOHOST, **ON_UVLOOP}),
+    Contestant("nocohost-asyncio", "nocohost", POSTGRESQL, OURS, environment=NOCOHOST),
     Contestant("raw", "raw", POSTGRESQL, THROUGHPUT),
     Contestant("pgqueuer", "pgqueuer", POSTGRESQL, EVERYTHING, PGQUEUER, environment=BATCH_OF_100),
     Contestant("procrastinate", "procrastinate", POSTGRESQL, EVERYTHING, ("procrastinate", "psycopg[binary,pool]")),
     Contestant("dbos", "dbos", POSTGRESQL, EVERYTHING, ("dbos", "psycopg[binary]")),
     Contestant("celery", "celery", REDIS, EVERYTHING, ("celery[redis]", "redis", "hiredis")),
-    Contestant("nocohost-sqlite", "nocohost", SQLITE, EVERYTHING, environment=NOCOHOST),
+    Contestant("nocohost-sqlite", "nocohost", SQLITE, EVERYTHING, environment={**NOCOHOST, **ON_UVLOOP}),
     Contestant("huey", "huey", SQLITE, EVERYTHING, ("huey",)),
 )

@@ -1,6 +1,5 @@
 """A contestant that takes part: its Python, its store, its processes, as the measures use them."""
 
-import importlib.util
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -14,7 +13,7 @@ from queue_race.environments import interpreter, versions
 from queue_race.inside.contestant import records
 from queue_race.inside.contestant.records import Record
 from queue_race.processes import Client, FailedError, Serving, end_of_log, environment_of, serving
-from queue_race.store import MissingError, Store
+from queue_race.store import Store
 from queue_race.stores import Stores
 
 INSIDE = Path(__file__).parent / "inside"
@@ -38,9 +37,6 @@ class Entrant:
     @classmethod
     def enter(cls, contestant: Contestant, stores: Stores, cache: Path, folder: Path) -> "Entrant":
         """Install it and make its tables; raises ``MissingError`` or ``FailedError``."""
-        absent = [module for module in contestant.modules if importlib.util.find_spec(module) is None]
-        if absent:
-            raise MissingError(f"this Python has no {', '.join(absent)}: pip install -e '.[fast]'")
         mine = folder / contestant.name
         shutil.rmtree(mine, ignore_errors=True)
         mine.mkdir(parents=True)

@@ -5,11 +5,12 @@ Reads one JSON request a line and answers each with one; everything else that is
 
 import asyncio
 import importlib
+import importlib.util
 import json
 import os
 import sys
 import time
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TextIO
 
 from contestant import records
@@ -152,11 +153,14 @@ def main() -> None:
     with os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)
         driver = importlib.import_module(f"contestant.drivers.{sys.argv[1]}").Driver()
-        if os.environ.get("RACE_UVLOOP"):
-            uvloop = importlib.import_module("uvloop")
-            uvloop.run(_serve(driver, answers))
-        else:
-            asyncio.run(_serve(driver, answers))
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_serve(driver, answers))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if not os.environ.get("RACE_UVLOOP") or importlib.util.find_spec("uvloop") is None:
+        return None
+    return importlib.import_module("uvloop").new_event_loop
 
 
 if __name__ == "__main__":

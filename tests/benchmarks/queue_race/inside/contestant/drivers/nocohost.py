@@ -1,5 +1,6 @@
 """nocohost: the app of a command enqueues, ``nocohost run`` serves with ``WORKER_MODE=*``."""
 
+import importlib.util
 import os
 import sys
 from collections.abc import Sequence
@@ -17,7 +18,8 @@ KEY = "race:run"
 """What ``contestant.declarations`` declares."""
 BULK = 1000
 TRANSACTION = 200
-ON_UVLOOP = "import uvloop; uvloop.install(); from nocohost.cli.main import main; main()"
+WITHOUT_UVLOOP = "import sys; sys.modules['uvloop'] = None; from nocohost.cli.main import main; main()"
+"""A node that takes uvloop for not installed."""
 PARKED = "parked:work"
 """What ``NOCOHOST_EXTERNAL_KEYS`` declares."""
 COLUMNS = """
@@ -42,7 +44,7 @@ class Driver:
     bulk = BULK
 
     def __init__(self) -> None:
-        self._uvloop = bool(os.environ.get("RACE_UVLOOP"))
+        self._uvloop = bool(os.environ.get("RACE_UVLOOP")) and importlib.util.find_spec("uvloop") is not None
         self._stack = AsyncExitStack()
         self._app: App | None = None
         self.settings = {
@@ -114,5 +116,5 @@ class Driver:
 
     def commands(self, processes: int) -> list[list[str]]:
         """Return one node for each process."""
-        start = ["-c", ON_UVLOOP] if self._uvloop else ["-m", "nocohost"]
+        start = ["-m", "nocohost"] if self._uvloop else ["-c", WITHOUT_UVLOOP]
         return [[sys.executable, "-P", *start, "run"] for _ in range(processes)]
