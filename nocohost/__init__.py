@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from nocohost.api.app import Queue as Queue
     from nocohost.api.app import Schedules as Schedules
     from nocohost.api.app import Signals as Signals
+    from nocohost.api.blocking import BlockingApp as BlockingApp
+    from nocohost.api.blocking import BlockingJob as BlockingJob
     from nocohost.api.check import Check as Check
     from nocohost.api.clock import Clock as Clock
+    from nocohost.api.errors import AttemptCancelledError as AttemptCancelledError
     from nocohost.api.errors import ConfigError as ConfigError
     from nocohost.api.errors import FenceLostError as FenceLostError
     from nocohost.api.errors import JobConflictError as JobConflictError
@@ -57,9 +60,11 @@ if TYPE_CHECKING:
 
 _HOMES: Mapping[str, tuple[str, ...]] = {
     "api.app": ("App", "Database", "Hooks", "Lock", "Locks", "Node", "Queue", "Schedules", "Signals"),
+    "api.blocking": ("BlockingApp", "BlockingJob"),
     "api.check": ("Check",),
     "api.clock": ("Clock",),
     "api.errors": (
+        "AttemptCancelledError",
         "ConfigError",
         "FenceLostError",
         "JobConflictError",
@@ -93,7 +98,10 @@ __all__ = [
     "PRINCIPAL",
     "VERSION",
     "App",
+    "AttemptCancelledError",
     "Backoff",
+    "BlockingApp",
+    "BlockingJob",
     "Check",
     "Clock",
     "ConfigError",

@@ -146,6 +146,42 @@ class FenceLostError(QueueError):
     code = "queue.fence_lost"
 
 
+class AttemptCancelledError(QueueError):
+    """The attempt has been cancelled; its handler should end now."""
+
+    code = "queue.attempt_cancelled"
+
+
+class HandlerRaisedError(QueueError):
+    """A handler that runs elsewhere raised an exception; the message is its text."""
+
+    code = "queue.handler_raised"
+
+
+class ChildCrashedError(QueueError):
+    """The process of a handler died under it, while the node that started it lived."""
+
+    code = "queue.child_crashed"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        code: str = "",
+        exit_code: int | None = None,
+        signal: int | None = None,
+        stderr_tail: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.exit_code = exit_code
+        """What it exited with; None when a signal killed it."""
+        self.signal = signal
+        """The number of the signal that killed it; None when it exited."""
+        self.stderr_tail = stderr_tail
+        """The last lines that it wrote to stderr."""
+
+
 class LockTimeoutError(QueueError):
     """The lock was not free within the time that its caller would wait."""
 

@@ -51,15 +51,20 @@ class DeadLetter:
 class Claim(Protocol):
     """What lets a running attempt write: lost when the job has moved on to another attempt."""
 
-    async def progress(self, done: int, total: int | None, unit: str) -> None:
-        """Store how far the attempt is."""
+    async def progress(
+        self, done: int, total: int | None, unit: str, *, connection: "AsyncConnection | None" = None
+    ) -> None:
+        """Store how far the attempt is, through ``connection`` if one is given."""
+
+    async def verify(self, connection: "AsyncConnection") -> None:
+        """Make sure that the claim holds until the transaction of ``connection`` ends; raises ``FenceLostError``."""
 
     def transaction(self) -> "AbstractAsyncContextManager[AsyncConnection]":
         """Open a transaction whose commit is refused once the claim is lost."""
 
     @property
     def cancel_requested(self) -> bool:
-        """Tell whether somebody asked to cancel the job."""
+        """Tell whether somebody asked to cancel the job, as far as this process knows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""Both ends of a work order: the node that gives it, and the child that runs it."""
+"""Where handlers run that do not run on the event loop: threads of the node, and children of their own."""

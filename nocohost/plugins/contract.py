@@ -15,6 +15,7 @@ from pluggy import PluginManager
 from nocohost.api import hookspecs
 from nocohost.api.errors import PluginContractError, PluginDisabledError
 from nocohost.api.keys import nearest
+from nocohost.api.service import Isolation
 from nocohost.plugins.entry import DECLARATIONS, EXTENSIONS, REQUESTS, SERVICES
 
 CORE_HOOKS = (
@@ -174,20 +175,31 @@ def misspelt(hook: str, known: Iterable[str]) -> str:
     return ""
 
 
-def takes_app(handler: Callable[..., Any]) -> bool:
-    """Check the handler of a service and tell whether it is ``handler(job, app)`` rather than ``handler(job)``.
+def check_handler(handler: Callable[..., Any], isolation: Isolation) -> None:
+    """Check the handler of a service: ``handler(job)`` or ``handler(job, app)``, of the kind that its isolation takes.
 
-    Raises ``PluginContractError`` when it is no ``async def`` or takes anything else.
+    Raises ``PluginContractError`` when it takes anything else, and for a plain function where an ``async def`` is
+    awaited or the other way round.
     """
     name = getattr(handler, "__qualname__", type(handler).__name__)
-    if not is_async(handler):
-        raise PluginContractError(f"the handler {name} is no async def")
+    if not callable(handler):
+        raise PluginContractError(f"the handler is a {name}, which cannot be called")
+    if isolation == "loop" and not is_async(handler):
+        raise PluginContractError(
+            f"the handler {name} is no async def", hint='a plain def needs isolation="thread" or "process"'
+        )
+    if isolation == "thread" and is_async(handler):
+        raise PluginContractError(
+            f'the handler {name} is an async def, but isolation="thread" takes a plain def',
+            hint='write def instead, or take isolation="loop" or "process"',
+        )
+    if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
+        raise PluginContractError(f"the handler {name} is a generator", hint="return instead of yielding")
     arguments = _plain_arguments(handler, f"the handler {name}")
     if arguments not in (("job",), ("job", "app")):
         raise PluginContractError(
             f"the handler {name} takes ({', '.join(arguments)})", hint="a handler takes (job) or (job, app)"
         )
-    return len(arguments) > 1
 
 
 def is_async(function: object) -> bool:

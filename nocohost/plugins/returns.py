@@ -11,7 +11,7 @@ from nocohost.api.check import Check
 from nocohost.api.errors import PluginContractError
 from nocohost.api.routes import Route, route
 from nocohost.api.service import JobType, Service
-from nocohost.plugins.contract import Specification, is_async, specifications_of, takes_app
+from nocohost.plugins.contract import Specification, check_handler, is_async, specifications_of
 from nocohost.plugins.paths import claim_of
 
 ItemT = TypeVar("ItemT")
@@ -55,7 +55,7 @@ def service(value: object, key: str) -> Service:
         raise PluginContractError(
             f"register_services offers {offered.key}, but the entry point is named {key}", hint="the two must agree"
         )
-    takes_app(offered.handler)
+    check_handler(offered.handler, offered.isolation)
     return offered
 
 

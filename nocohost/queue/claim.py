@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nocohost.api.errors import PayloadError
 from nocohost.queue.payload import json_value
-from nocohost.store.claims import ClaimedJob, store_progress, verify_claim
+from nocohost.store.claims import Claimed, store_progress, verify_claim
 from nocohost.store.database import SqlDatabase
 
 if TYPE_CHECKING:
@@ -16,26 +16,34 @@ if TYPE_CHECKING:
 class HeldClaim:
     """Implements ``nocohost.api.job.Claim`` on the database."""
 
-    def __init__(self, database: SqlDatabase, job: ClaimedJob) -> None:
+    def __init__(self, database: SqlDatabase, job: Claimed) -> None:
         self._database = database
         self._job = job
         self._open: AsyncConnection | None = None
         self.cancel_requested = False
         """Whether somebody asked to cancel the job, as far as this node knows."""
 
-    async def progress(self, done: int, total: int | None, unit: str) -> None:
+    async def progress(
+        self, done: int, total: int | None, unit: str, *, connection: "AsyncConnection | None" = None
+    ) -> None:
         """Store how far the attempt is; raises ``FenceLostError``, and ``PayloadError`` for what is no number."""
         for number in (done, total):
             if number is not None and (isinstance(number, bool) or not isinstance(number, int | float)):
                 raise PayloadError(f"progress {number!r} is no number")
         told = {"done": done, "total": total, "unit": unit}
         progress = json_value("progress", told)
-        if self._open is not None and self._database.in_write_transaction:
+        if connection is None and self._database.in_write_transaction:
             # SQLite has one writer, and this task is it: the progress shows when its transaction commits.
-            self.cancel_requested |= await store_progress(self._open, self._job, progress)
-            return
-        async with self._database.autocommit() as connection:
+            connection = self._open
+        if connection is not None:
             self.cancel_requested |= await store_progress(connection, self._job, progress)
+            return
+        async with self._database.autocommit() as own:
+            self.cancel_requested |= await store_progress(own, self._job, progress)
+
+    async def verify(self, connection: "AsyncConnection") -> None:
+        """Make sure that the claim holds until the transaction of ``connection`` ends; raises ``FenceLostError``."""
+        await verify_claim(connection, self._job)
 
     def transaction(self) -> "AbstractAsyncContextManager[AsyncConnection]":
         """Open a transaction that commits only while the claim holds; raises ``FenceLostError`` instead."""

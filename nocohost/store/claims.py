@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import (
     ARRAY,
@@ -68,6 +68,26 @@ class ClaimedJob:
     losses: int
     fence: int
     claim_id: str
+
+
+class Claimed(Protocol):
+    """What a write of a running attempt must know of its claim."""
+
+    @property
+    def id(self) -> str:
+        """Return the id of the job."""
+
+    @property
+    def key(self) -> str:
+        """Return its service key."""
+
+    @property
+    def fence(self) -> int:
+        """Return the number of the claim."""
+
+    @property
+    def claim_id(self) -> str:
+        """Return the right to write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +204,7 @@ def released_jobs(node_id: str) -> Update:
     return _released(_held_by(node_id))
 
 
-async def store_progress(connection: AsyncConnection, job: ClaimedJob, progress: Mapping[str, Any]) -> bool:
+async def store_progress(connection: AsyncConnection, job: Claimed, progress: Mapping[str, Any]) -> bool:
     """Store how far the attempt is; return whether cancelling was asked for. Raises ``FenceLostError``."""
     statement = update(jobs).where(holds(job.id, job.claim_id)).values(progress=dict(progress))
     row = (await connection.execute(statement.returning(jobs.c.cancel_requested))).first()
@@ -193,7 +213,7 @@ async def store_progress(connection: AsyncConnection, job: ClaimedJob, progress:
     return bool(row.cancel_requested)
 
 
-async def verify_claim(connection: AsyncConnection, job: ClaimedJob) -> None:
+async def verify_claim(connection: AsyncConnection, job: Claimed) -> None:
     """Make sure that the claim holds until this transaction ends; raises ``FenceLostError``.
 
     The row stays locked against every other claim, sweep and ack until then.
@@ -222,7 +242,7 @@ def holds(job_id: str, claim_id: str) -> ColumnElement[bool]:
     return and_(jobs.c.id == job_id, jobs.c.state == JobState.RUNNING.value, jobs.c.claim_id == claim_id)
 
 
-def fence_lost(job: ClaimedJob) -> FenceLostError:
+def fence_lost(job: Claimed) -> FenceLostError:
     """Return the error that an attempt gets when its job has moved on."""
     return FenceLostError(
         f"this attempt (fence {job.fence}) no longer holds job {job.id} of {job.key}",

@@ -14,7 +14,11 @@ def on_commit(connection: AsyncConnection, call: Callable[[], None]) -> None:
     """
     sync = connection.sync_connection
     assert sync is not None, "the connection is open while it is in use"
+    call_soon = getattr(connection, "call_soon", None)  # of a connection that another thread uses
 
     @event.listens_for(sync, "commit", once=True)
     def committing(_: Connection) -> None:
-        call()
+        if call_soon is None:
+            call()
+        else:
+            call_soon(call)

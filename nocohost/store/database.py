@@ -47,6 +47,7 @@ class SqlDatabase:
         self._clock = clock
         self._log = log
         self._synchronous = synchronous
+        self._pool_size = pool_size
         self._engine = make_async_engine(self._url, clock=clock, synchronous=synchronous, pool_size=pool_size)
         if self.dialect == "sqlite":
             self._writing = self._engine.execution_options(**{WRITES: True})
@@ -111,6 +112,22 @@ class SqlDatabase:
         engine = make_sync_engine(self._url, clock=self._clock, synchronous=self._synchronous, limited=limited)
         return engine.execution_options(**{WRITES: True})
 
+    def open_pooled(self, *, read_only: bool) -> Engine:
+        """Return a synchronous engine that keeps its connections, for threads; the caller disposes of it."""
+        engine = make_sync_engine(
+            self._url, clock=self._clock, synchronous=self._synchronous, pool_size=self._pool_size, read_only=read_only
+        )
+        return (
+            engine.execution_options(postgresql_readonly=True)
+            if read_only
+            else engine.execution_options(**{WRITES: True})
+        )
+
+    async def take_turn(self, place: str, owner: str) -> "TurnWatch":
+        """Wait for the turn to write to SQLite; return the watch over it, whose ``stop`` gives the turn back."""
+        await self._turn.take()
+        return TurnWatch(self._turn, self._log, place, owner)
+
     async def ping(self) -> None:
         """Ask the database the cheapest question; raises ``StoreError`` when it does not answer."""
         async with self.connect() as connection:
@@ -154,8 +171,8 @@ class SqlDatabase:
             raise NestedWriteError(
                 f"{place}: this task is already inside database.begin()", hint="pass its connection along instead"
             )
-        await self._turn.take()
-        watch = _Watch(self._turn, self._log, place)
+        task = asyncio.current_task()
+        watch = await self.take_turn(place, task.get_name() if task is not None else "")
         try:
             with translated(self.shown):
                 # Nested blocks, so that a commit or rollback of the owner's own is answered as on PostgreSQL: whatever
@@ -177,15 +194,14 @@ class SqlDatabase:
             await watch.stop()
 
 
-class _Watch:
+class TurnWatch:
     """Rolls a write transaction back when it is older than ``TURN_SECONDS``, names it, and passes the turn on."""
 
-    def __init__(self, turn: WriterTurn, log: Log, place: str) -> None:
+    def __init__(self, turn: WriterTurn, log: Log, place: str, owner: str) -> None:
         self._turn = turn
         self._log = log
         self._place = place
-        task = asyncio.current_task()
-        self._task = task.get_name() if task is not None else ""
+        self._owner = owner
         self._sentence = f"the write transaction begun at {place} was open for {TURN_SECONDS:g} s and was rolled back"
         self._timer: asyncio.TimerHandle | None = None
         self._rollback: asyncio.Task[None] | None = None
@@ -204,7 +220,11 @@ class _Watch:
     async def start(self, connection: AsyncConnection) -> None:
         """Begin to count."""
         raw = await connection.get_raw_connection()
-        self._driver, self._info = raw.driver_connection, raw.info
+        self.begin(raw.driver_connection, raw.info)
+
+    def begin(self, driver: Any, info: dict[Any, Any]) -> None:
+        """Begin to count; ``driver`` is an aiosqlite connection or like one, ``info`` is kept with it."""
+        self._driver, self._info = driver, info
         self._timer = asyncio.get_running_loop().call_later(TURN_SECONDS, self._expire)
 
     def ended(self) -> bool:
@@ -226,7 +246,7 @@ class _Watch:
             await asyncio.shield(self._rollback)
 
     def _expire(self) -> None:
-        self._log.error("transaction.expired", place=self._place, task=self._task, seconds=TURN_SECONDS)
+        self._log.error("transaction.expired", place=self._place, task=self._owner, seconds=TURN_SECONDS)
         # From here on the owner's statements and commit are refused; what is under way ends before the roll back.
         self._info[EXPIRED] = self._sentence
         self._rollback = asyncio.create_task(self._roll_back(), name="roll back expired transaction")

@@ -67,18 +67,32 @@ def make_async_engine(
     return engine
 
 
-def make_sync_engine(url: URL, *, clock: Clock, synchronous: str, limited: bool = True) -> Engine:
-    """Return an engine for a thread of its own, such as the beat's; each connection is opened anew."""
+def make_sync_engine(
+    url: URL,
+    *,
+    clock: Clock,
+    synchronous: str,
+    limited: bool = True,
+    pool_size: int | None = None,
+    read_only: bool = False,
+) -> Engine:
+    """Return an engine for threads, such as the beat's; without ``pool_size`` each connection is opened anew.
+
+    ``read_only`` engines refuse writes on SQLite.
+    """
+    pool: dict[str, Any] = {"poolclass": NullPool}
+    if pool_size is not None:
+        pool = {"pool_size": pool_size, "max_overflow": pool_size, "pool_timeout": BUSY_SECONDS}
     try:
         if url.get_backend_name() != "sqlite":
-            network = create_engine(url, poolclass=NullPool, **_common(), **_network(url))
+            network = create_engine(url, **pool, **_common(), **_network(url))
             if limited:
                 _limit(network)
             return network
-        engine = create_engine(url.set(drivername="sqlite+pysqlite"), poolclass=NullPool, **_common(), **_file())
+        engine = create_engine(url.set(drivername="sqlite+pysqlite"), **pool, **_common(), **_file())
     except ImportError as error:
         raise _driver_missing() from error
-    _prepare_sqlite(engine, clock, synchronous, read_only=False)
+    _prepare_sqlite(engine, clock, synchronous, read_only=read_only)
     return engine
 
 

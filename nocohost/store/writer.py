@@ -6,6 +6,8 @@ from types import FrameType
 from typing import Any
 
 TURN_SECONDS = 5.0
+PASSED_OVER = ("nocohost.store", "nocohost.queue.claim", "nocohost.child", "contextlib", "asyncio")
+"""Modules that only pass a transaction on: whoever keeps one open is named by the first frame outside of them."""
 
 
 class WriterTurn:
@@ -32,11 +34,11 @@ class WriterTurn:
 
 
 def place_of_caller() -> str:
-    """Return ``file:line`` of the first frame outside nocohost's store and the standard library."""
+    """Return ``file:line`` of whoever asked for a transaction."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
-        if not module.startswith(("nocohost.store", "contextlib", "asyncio")):
+        if not module.startswith(PASSED_OVER):
             return f"{frame.f_code.co_filename}:{frame.f_lineno}"
         frame = frame.f_back
     return "unknown place"

@@ -82,6 +82,22 @@ RETURNS = [
         "def plain(job): ...\n" + offering("plainhandler:work", "plain"),
         "the handler plain is no async def",
     ),
+    service(
+        "asyncthread",
+        """
+        @hookimpl
+        def register_services(app): return [Service("asyncthread:work", handle, isolation="thread")]
+        """,
+        "the handler handle is an async def, but isolation=.thread. takes a plain def",
+    ),
+    service(
+        "memoryonloop",
+        """
+        @hookimpl
+        def register_services(app): return [Service("memoryonloop:work", handle, memory_mib=64)]
+        """,
+        "memory_mib is 64",
+    ),
     service("handlerargs", "async def odd(payload): ...\n" + offering("handlerargs:work", "odd"), r"takes \(payload\)"),
     service(
         "handlermore",

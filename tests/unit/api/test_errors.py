@@ -48,3 +48,9 @@ def test_faults_are_kept_one_by_one():
 def test_a_refused_mode_names_the_term_and_its_place():
     error = errors.WorkerModeError("no", term="shop:invoise", position=3, suggestion="shop:invoice")
     assert (error.term, error.position, error.suggestion) == ("shop:invoise", 3, "shop:invoice")
+
+
+def test_a_crash_of_a_child_says_how_it_died():
+    error = errors.ChildCrashedError("the child was killed by SIGSEGV", signal=11, stderr_tail="Fatal Python error")
+    assert (error.code, error.exit_code, error.signal) == ("queue.child_crashed", None, 11)
+    assert str(error) == "the child was killed by SIGSEGV"

@@ -12,12 +12,12 @@ from nocohost.api.errors import PluginContractError, PluginDisabledError
 from nocohost.plugins.contract import (
     HOOK_GROUPS,
     Specification,
+    check_handler,
     check_implementations,
     core_specifications,
     implementations_in,
     misspelt,
     specifications_of,
-    takes_app,
 )
 from nocohost.plugins.entry import DECLARATIONS, EXTENSIONS, REQUESTS, SERVICES
 
@@ -214,6 +214,8 @@ def test_a_published_hook_that_cannot_be_kept_is_refused(marker: Any, function: 
 
 async def plain(job: Job) -> None: ...
 async def with_app(job: Job, app: Any) -> None: ...
+def blocking(job: Any) -> None: ...
+def blocking_with_app(job: Any, app: Any) -> None: ...
 
 
 class Handler:
@@ -222,11 +224,24 @@ class Handler:
     async def method(self, job: Job, app: Any) -> None: ...
 
 
-@pytest.mark.parametrize(
-    ("handler", "app"), [(plain, False), (with_app, True), (Handler(), False), (Handler().method, True)]
-)
-def test_a_handler_takes_a_job_and_maybe_the_app(handler: Any, app: bool) -> None:
-    assert takes_app(handler) is app
+class BlockingHandler:
+    def __call__(self, job: Any) -> None: ...
+
+
+@pytest.mark.parametrize("isolation", ["loop", "process"])
+@pytest.mark.parametrize("handler", [plain, with_app, Handler(), Handler().method])
+def test_an_async_handler_fits_the_loop_and_a_child(handler: Any, isolation: Any) -> None:
+    check_handler(handler, isolation)
+    with pytest.raises(PluginContractError, match=r"is an async def, but isolation=.thread. takes a plain def"):
+        check_handler(handler, "thread")
+
+
+@pytest.mark.parametrize("isolation", ["thread", "process"])
+@pytest.mark.parametrize("handler", [blocking, blocking_with_app, BlockingHandler()])
+def test_a_plain_handler_fits_a_thread_and_a_child(handler: Any, isolation: Any) -> None:
+    check_handler(handler, isolation)
+    with pytest.raises(PluginContractError, match="no async def"):
+        check_handler(handler, "loop")
 
 
 async def renamed(task: Job) -> None: ...
@@ -237,13 +252,20 @@ async def generator(job: Job) -> Any:
     yield
 
 
-@pytest.mark.parametrize("handler", [renamed, swapped, optional, nothing, generator, print, "handler", Handler])
-def test_any_other_handler_is_refused(handler: Any) -> None:
+def yielding(job: Job) -> Any:
+    yield
+
+
+@pytest.mark.parametrize("isolation", ["loop", "thread", "process"])
+@pytest.mark.parametrize(
+    "handler", [renamed, swapped, optional, nothing, generator, yielding, print, "handler", Handler]
+)
+def test_any_other_handler_is_refused(handler: Any, isolation: Any) -> None:
     with pytest.raises(PluginContractError, match="the handler"):
-        takes_app(handler)
+        check_handler(handler, isolation)
 
 
 def test_a_partial_that_fixes_what_is_left_over_is_a_handler() -> None:
     async def with_more(factor: int, job: Job) -> None: ...
 
-    assert takes_app(functools.partial(with_more, 3)) is False
+    check_handler(functools.partial(with_more, 3), "loop")

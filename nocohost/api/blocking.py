@@ -1,0 +1,114 @@
+"""What a plain handler sees: the job and the app of an ``async`` one, whose methods block instead of being awaited."""
+
+from collections.abc import Coroutine, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from nocohost.api.app import App
+from nocohost.api.job import Job
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+T = TypeVar("T")
+
+
+class BlockingClaim(Protocol):
+    """What lets a running attempt write; as ``nocohost.api.job.Claim``, for a thread."""
+
+    def progress(self, done: int, total: int | None, unit: str) -> None:
+        """Store how far the attempt is."""
+
+    def transaction(self) -> "AbstractContextManager[Connection]":
+        """Open a transaction whose commit is refused once the claim is lost."""
+
+    @property
+    def cancel_requested(self) -> bool:
+        """Tell whether the attempt has been cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockingJob:
+    """One job, as a plain handler sees it; the fields are those of ``Job``.
+
+    Once the attempt is cancelled, ``cancel_requested`` is true and every other call here raises
+    ``AttemptCancelledError``; a handler that works for long without calling anything should look at it now and then.
+    """
+
+    id: str
+    key: str
+    payload: Any
+    attempt: int
+    fence: int
+    enqueued_at: datetime | None
+    group: str | None
+    claim: BlockingClaim = field(repr=False, compare=False)
+
+    @property
+    def cancel_requested(self) -> bool:
+        """Tell whether this attempt should end: somebody cancelled the job, its time is over, or the node stops."""
+        return self.claim.cancel_requested
+
+    def progress(self, done: int, total: int | None = None, unit: str = "") -> None:
+        """Store how far this attempt is; raises ``FenceLostError`` when it no longer holds the job."""
+        self.claim.progress(done, total, unit)
+
+    def transaction(self) -> "AbstractContextManager[Connection]":
+        """Open a database transaction that commits only while this attempt holds the job; see ``Job.transaction``."""
+        return self.claim.transaction()
+
+
+class BlockingDatabase(Protocol):
+    """The database, with SQLAlchemy's plain connections."""
+
+    def begin(self) -> "AbstractContextManager[Connection]":
+        """Open a write transaction; see ``Database.begin``."""
+
+    def connect(self) -> "AbstractContextManager[Connection]":
+        """Open a connection for reading; see ``Database.connect``."""
+
+
+class BlockingQueue(Protocol):
+    """The door to the durable queue."""
+
+    def enqueue(
+        self,
+        key: str,
+        payload: Any,
+        *,
+        connection: "Connection | None" = None,
+        idempotency_key: str | None = None,
+        run_at: datetime | None = None,
+        priority: int | None = None,
+        group: str | None = None,
+    ) -> Job:
+        """Make one job under ``key`` and return it; see ``Queue.enqueue``."""
+
+    def enqueue_many(
+        self,
+        key: str,
+        payloads: Iterable[Any],
+        *,
+        connection: "Connection | None" = None,
+        run_at: datetime | None = None,
+        priority: int | None = None,
+        group: str | None = None,
+    ) -> Sequence[Job]:
+        """Make one job for each payload, all or none; see ``Queue.enqueue_many``."""
+
+
+class BlockingApp(App, Protocol):
+    """The app, as a plain handler sees it: ``queue`` and ``database`` block, ``wait`` does the same for the rest."""
+
+    @property
+    def queue(self) -> BlockingQueue:  # type: ignore[override]
+        """Return the door to the durable queue."""
+
+    @property
+    def database(self) -> BlockingDatabase:  # type: ignore[override]
+        """Return the database."""
+
+    def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the event loop and wait for it: ``app.wait(app.signals.send("rates"))``."""

@@ -1,0 +1,52 @@
+"""The call of a handler outside the event loop, behind the fence: whatever it raises comes back as a value."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from traceback import format_exception, format_exception_only
+from typing import Any
+
+from nocohost.api.service import Service
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """An exception that a handler raised, as text; ``trace`` is all of it, from the handler's first frame on."""
+
+    error: str
+    trace: str = ""
+    is_memory: bool = False
+    """Whether memory ran out."""
+
+
+def takes_app(service: Service) -> bool:
+    """Tell whether the handler is ``handler(job, app)`` rather than ``handler(job)``."""
+    return len(inspect.signature(service.handler).parameters) > 1
+
+
+def is_async(service: Service) -> bool:
+    """Tell whether the handler has to be awaited."""
+    call = inspect.getattr_static(type(service.handler), "__call__", None)
+    return inspect.iscoroutinefunction(service.handler) or inspect.iscoroutinefunction(call)
+
+
+def call_plain(service: Service, job: Any, app: Any) -> Any:
+    """Call a plain handler and return what it returns, or ``Raised``; ``sys.exit`` in it ends nothing else."""
+    return fenced(lambda: service.handler(job, app) if takes_app(service) else service.handler(job))
+
+
+def fenced(call: Callable[[], Any]) -> Any:
+    """Return what ``call`` returns, or ``Raised``."""
+    try:
+        return call()
+    except BaseException as error:  # noqa: BLE001 - the fence around a guest's handler; sys.exit stays in it too
+        return raised(error)
+
+
+def raised(error: BaseException) -> Raised:
+    """Return an exception as the text that the log and the job keep of it."""
+    text = "".join(format_exception_only(error)).strip()
+    own = error.__traceback__
+    while own is not None and own.tb_frame.f_globals.get("__name__", "").startswith(__package__ or "nocohost.child"):
+        own = own.tb_next
+    return Raised(text, "".join(format_exception(type(error), error, own)), isinstance(error, MemoryError))
