@@ -25,6 +25,7 @@ from nocohost.store.engine import (
     EXPIRED_HINT,
     WRITES,
     database_url,
+    driver_arguments,
     make_async_engine,
     make_sync_engine,
     shown,
@@ -74,6 +75,11 @@ class SqlDatabase:
     def file(self) -> str | None:
         """Return the path of the SQLite file, None on PostgreSQL."""
         return self._url.database if self.dialect == "sqlite" else None
+
+    @property
+    def driver_arguments(self) -> dict[str, Any]:
+        """Return what psycopg itself is told to connect to this PostgreSQL database."""
+        return driver_arguments(self._url)
 
     @property
     def in_write_transaction(self) -> bool:

@@ -96,6 +96,12 @@ def make_sync_engine(
     return engine
 
 
+def driver_arguments(url: URL) -> dict[str, Any]:
+    """Return what psycopg itself is told to connect as the engines of a PostgreSQL ``url`` do."""
+    _, arguments = url.get_dialect()().create_connect_args(url)
+    return {**_network(url)["connect_args"], **arguments}
+
+
 def shown(url: URL) -> str:
     """Return the URL as people may see it: without the password."""
     text = unquote(url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True))
