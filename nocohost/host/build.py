@@ -15,6 +15,7 @@ from nocohost.plugins.declarations import Declarations, load_declarations
 from nocohost.plugins.entry import MIGRATIONS
 from nocohost.queue.enqueue import JobQueue
 from nocohost.store.database import SqlDatabase, open_database
+from nocohost.store.hints import Hints, make_hints
 from nocohost.store.revisions import MigrationSet, core_migrations, migration_sets
 
 
@@ -28,6 +29,7 @@ class NodeParts:
     declarations: Declarations
     app: NodeApp
     database: SqlDatabase
+    hints: Hints
     clock: Clock
     log: Log
 
@@ -72,4 +74,5 @@ def build_node(settings: Settings, catalogue: Catalogue, mode: WorkerMode, *, cl
         pool_size=settings.database.pool_size,
         log=log,
     )
-    return NodeParts(settings, mode, catalogue, declarations, app, database, clock, log)
+    hints = make_hints(database, clock=clock, log=log)
+    return NodeParts(settings, mode, catalogue, declarations, app, database, hints, clock, log)

@@ -56,6 +56,7 @@ class RunningNode:
         """
         await self._doors.open_admin()
         unfit = await self._open_database()
+        await self.parts.hints.start()
         shown = await self._admit(terminal)
         self._step("loading plugins")
         activation = await activate_plugins(self.parts, unfit, self._registry)
@@ -91,6 +92,7 @@ class RunningNode:
             await self._work.stop()
         self.status.state = NodeState.STOPPED
         await self._doors.close_admin()
+        await self.parts.hints.stop()
         await self.parts.database.close()
         self.parts.log.info("node.stopped")
 

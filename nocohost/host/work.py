@@ -19,6 +19,7 @@ from nocohost.queue.sweep import Sweep, Upkeep
 from nocohost.queue.watch import Reins, Watch
 from nocohost.store.claims import any_due
 from nocohost.store.heartbeat import HeartbeatConnection
+from nocohost.store.hints import JOB
 from nocohost.store.nodes import NodeRecord, beat, leave_cluster, register_node, set_node_state
 
 
@@ -66,6 +67,8 @@ class Work:
         self._status.lapse = self._watch.lapse
         self._beat.start()
         self._watch.start()
+        if self._services:
+            self._parts.hints.subscribe(JOB, self._consumer.wake)
         self._loops = [asyncio.create_task(loop, name=name) for name, loop in self._make_loops().items()]
 
     async def announce(self, state: NodeState) -> None:
@@ -88,6 +91,7 @@ class Work:
         """Count a job that this node has enqueued, and look for it."""
         self._metrics.enqueued(key)
         self._consumer.wake(key)
+        self._parts.hints.send(JOB, key)
 
     async def has_work(self) -> bool:
         """Tell whether a job runs here, or is due under a key that this node serves."""

@@ -1,8 +1,8 @@
 """Hints between the processes that share a SQLite file: lines at the end of a file beside it.
 
-SQLite tells nobody of changes. A file that holds hints alone says who wrote what, and is at rest while no hint is sent;
-the write-ahead log would wake every node for each beat of another. Neither the database nor its ``-shm`` is opened here:
-to close these would drop the locks of this process.
+SQLite tells nobody of changes. A file that holds hints alone says who wrote what, and is at rest while none is sent;
+the write-ahead log would wake every node for each beat of another. Neither the database nor its ``-shm`` is opened
+here: to close these would drop the locks of this process.
 """
 
 import os
@@ -95,6 +95,7 @@ class FileHints:
             self._away(error)
         else:
             self._is_away = False
+            self._listen()
 
     def _open(self) -> int:
         if self._file is None:
