@@ -30,13 +30,15 @@ def db() -> None:
 @json_option
 @click.pass_context
 def upgrade(ctx: click.Context, as_json: bool) -> None:
-    """Apply every migration that is missing; wait when another node is at it. Exit 1 when one of a plugin fails.
+    """Apply every migration that is missing; wait when another node is at it.
+
+    Exit 1 when one of a plugin fails, or when a schema was written by a version that this one may not run beside.
 
     It does so whatever database.upgrade says, which is about the start of nodes.
     """
     statuses, failures = asyncio.run(_upgrade())
     _show(statuses, failures, as_json=as_json)
-    if failures:
+    if failures or any(one.state not in FITS for one in statuses):
         ctx.exit(FAILED)
 
 

@@ -5,12 +5,13 @@ import json
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nocohost.api.errors import PayloadError
+from nocohost.api.keys import is_key
 from nocohost.cli.output import json_option, printable, show_json, show_table
 from nocohost.cli.store import open_store
 from nocohost.cli.verbs import Verbs
@@ -29,9 +30,20 @@ STATES = ("pending", "running", "succeeded", "dead", "cancelled")
 def read_json(ctx: click.Context, param: click.Parameter, value: str) -> Any:
     """Return the JSON value, or fail with where it ends to be one."""
     try:
-        return json.loads(value)
+        return json.loads(value, object_pairs_hook=_distinct)
     except ValueError as error:
         raise click.BadParameter(f"not JSON: {error}") from None
+    except RecursionError:
+        raise click.BadParameter("nested too deeply") from None
+
+
+def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        raise ValueError(f"member {twice[:100]!r} is given twice")
+    return members
 
 
 def read_instant(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
@@ -44,7 +56,17 @@ def read_instant(ctx: click.Context, param: click.Parameter, value: str | None) 
         raise click.BadParameter(f"{value!r} is no instant; write 2030-01-31T12:00:00Z") from None
     if instant.utcoffset() is None:
         raise click.BadParameter(f"{value!r} has no time zone; write {value}Z for UTC")
-    return instant
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        raise click.BadParameter(f"{value!r} is outside the years 1 to 9999 in UTC") from None
+
+
+def read_key(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Return a service key, which need not be installed here, or fail with what one looks like."""
+    if value is not None and not is_key(value):
+        raise click.BadParameter(f"{value!r} is no service key; one is noun:verb")
+    return value
 
 
 @click.group(cls=Verbs)
@@ -53,7 +75,7 @@ def jobs() -> None:
 
 
 @jobs.command("list")
-@click.option("--key", help="Only jobs of this service key.")
+@click.option("--key", callback=read_key, help="Only jobs of this service key.")
 @click.option("--state", type=click.Choice(STATES), help="Only jobs in this state.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="How many at most.")
 @click.option("--after", metavar="CURSOR", help="Go on after this cursor, which the page before has given.")

@@ -9,6 +9,7 @@ from typing import cast
 
 import click
 
+from nocohost.cli.output import INTERNAL
 from nocohost.host.log import make_log, route_standard_logging
 from nocohost.host.serve import serve_node
 from nocohost.node.settings import load_settings
@@ -43,8 +44,12 @@ def run(
     route_standard_logging(sys.stdout, level="warning" if level == "info" else level, form=form)
     for warning in loaded.warnings:
         log.warning("config.warning", reason=warning)
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        context.exit(runner.run(serve_node(loaded.settings, log, parent=parent)))
+    try:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            context.exit(runner.run(serve_node(loaded.settings, log, parent=parent)))
+    except SystemExit as error:  # raised in a task of its own: the loop lets it through, when the node has drained
+        log.error("node.failed", reason=f"a task of a plugin raised SystemExit: {error}")
+        context.exit(INTERNAL)
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -106,7 +106,7 @@ async def _list() -> list[TokenRow]:
 
 async def _revoke(id_or_name: str) -> None:
     async with open_store(load_settings(os.environ).settings) as database, database.begin() as connection:
-        if not await revoke_token(connection, id_or_name):
+        if not id_or_name.isprintable() or not await revoke_token(connection, id_or_name):
             raise StoreError(f"there is no live token {id_or_name!r}", hint="nocohost token list")
 
 

@@ -271,7 +271,8 @@ class TurnWatch:
 def open_database(url: str, *, clock: Clock, log: Log, synchronous: str = "full", pool_size: int = 10) -> SqlDatabase:
     """Return the database at ``url``; nothing is connected yet, but the folder of a SQLite file is made.
 
-    Raises ``ConfigError`` for a URL that cannot be, and for a folder that cannot be made.
+    Raises ``ConfigError`` for a URL that cannot be, for a folder that cannot be made, and for a file or a folder that
+    this user may not write.
     """
     database = SqlDatabase(url, clock=clock, log=log, synchronous=synchronous, pool_size=pool_size)
     if database.file is not None:
@@ -283,4 +284,17 @@ def open_database(url: str, *, clock: Clock, log: Log, synchronous: str = "full"
                 f"the folder {folder} of the database cannot be made: {error.strerror} (as user {os.getuid()})",
                 hint="set NOCOHOST_DATA_DIR to a folder that this user may write",
             ) from error
+        _refuse_unwritable(Path(database.file).absolute())
     return database
+
+
+def _refuse_unwritable(file: Path) -> None:
+    """Raise ``ConfigError`` for a SQLite file that waiting will not make writable; SQLite writes beside it too."""
+    if file.is_dir():
+        raise ConfigError(f"the database {file} is a folder", hint="name a file, sqlite:////folder/name.sqlite")
+    for place in (file.parent, file):
+        if place.exists() and not os.access(place, os.W_OK | (os.X_OK if place.is_dir() else 0)):
+            raise ConfigError(
+                f"the database {file} cannot be written: user {os.getuid()} may not write {place}",
+                hint="check who owns it, or set NOCOHOST_DATA_DIR to a folder that this user may write",
+            )

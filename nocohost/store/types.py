@@ -10,6 +10,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+LEAST, GREATEST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 class Instant(TypeDecorator[datetime]):
@@ -23,7 +24,9 @@ class Instant(TypeDecorator[datetime]):
         return BigInteger() if dialect.name == "sqlite" else DateTime(timezone=True)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        """Turn an instant into what the driver stores."""
+        """Turn an instant into what the driver stores; one that could not be read again is refused."""
+        if value is not None and not LEAST <= value <= GREATEST:
+            raise ValueError(f"{value.isoformat()} is outside the years 1 to 9999 in UTC")
         if value is None or dialect.name != "sqlite":
             return value
         return (value - EPOCH) // MICROSECOND

@@ -1,6 +1,8 @@
 """The verbs that look at the database and mend it: ``db``, ``jobs`` and ``token``, on a SQLite file of their own."""
 
+import contextlib
 import json
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,6 +99,10 @@ def test_a_payload_that_does_not_fit_is_refused_before_anything_is_written(call:
     [
         ("jobs", "enqueue", "shop:invoice", "--payload", "{"),
         ("jobs", "enqueue", "shop:invoice", "--run-at", "2030-01-31T12:00:00"),
+        ("jobs", "enqueue", "shop:invoice", "--payload", "[" * 50_000),
+        ("jobs", "enqueue", "shop:invoice", "--payload", '{"order": 1, "order": 2}'),
+        ("jobs", "enqueue", "shop:invoice", "--run-at", "9999-12-31T23:59:59-14:00"),
+        ("jobs", "list", "--key", "\udcff"),
         ("jobs", "list", "--state", "lost"),
         ("token", "create", "ada", "--scope", "Shop"),
         ("token", "create", "ada", "--expires", "soon"),
@@ -127,3 +133,13 @@ def test_a_token_is_shown_once_listed_without_its_secret_and_revoked(
     assert call("token", "list")[1][0]["revoked_at"] is not None
     assert execute(["token", "revoke", "ada"]) == 1
     assert "no live token 'ada'" in capsys.readouterr().err
+    assert execute(["token", "revoke", "\udcff"]) == 1
+
+
+def test_db_upgrade_fails_on_a_schema_that_a_later_version_keeps_for_itself(call: Call, tmp_path: Path) -> None:
+    assert call("db", "upgrade")[0] == 0
+    with contextlib.closing(sqlite3.connect(tmp_path / "nocohost.sqlite", isolation_level=None)) as later:
+        later.execute("UPDATE nocohost_alembic SET version_num = '9999'")
+        later.execute("UPDATE nocohost_migrations SET version = '9.0', runnable_from = '8.0' WHERE plugin = 'nocohost'")
+    code, rows = call("db", "upgrade")
+    assert (code, rows[0]["state"], rows[0]["migrated_by"]) == (1, "too_new", "9.0")

@@ -5,17 +5,19 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select, text
+from sqlalchemy import insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nocohost.api.errors import ConfigError, StoreConflictError, StoreError, StoreUnavailableError
 from nocohost.api.log import Log
 from nocohost.node.clock import SystemClock
 from nocohost.store.database import SqlDatabase, open_database
-from nocohost.store.schema import limits
+from nocohost.store.schema import limits, tokens
+from nocohost.store.tokens import create_token, list_tokens
 from nocohost.testing.postgres import PostgresServer, find_binaries
 
 
@@ -200,8 +202,10 @@ async def test_a_file_that_was_cut_short_is_damaged(
 async def test_a_file_that_cannot_be_opened_is_unavailable(
     tmp_path: Path, open_url: Callable[[str], SqlDatabase]
 ) -> None:
-    (tmp_path / "folder.sqlite").mkdir()
     database = open_url(f"sqlite:///{tmp_path}/folder.sqlite")
+    (tmp_path / "folder.sqlite").mkdir()
+    with pytest.raises(ConfigError, match="is a folder"):
+        open_url(f"sqlite:///{tmp_path}/folder.sqlite")
     with pytest.raises(StoreUnavailableError, match="unable to open"):
         await database.ping()
     await database.close()
@@ -236,3 +240,27 @@ async def test_options_in_the_url_are_stronger_than_our_defaults(
         async with database.connect() as connection:
             assert await connection.scalar(text("SELECT current_setting('application_name')")) == name
         await database.close()
+
+
+@pytest.mark.parametrize("place", ["folder", "file"])
+def test_a_sqlite_file_that_may_not_be_written_is_refused_at_once(
+    place: str, tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite would say that it is unable to open it, as for one that is away for a moment."""
+    file = tmp_path / "some.sqlite"
+    file.touch()
+    closed = tmp_path if place == "folder" else file
+    monkeypatch.setattr(os, "access", lambda path, mode: path != closed)
+    with pytest.raises(ConfigError, match=rf"user {os.getuid()} may not write {closed}") as caught:
+        open_database(f"sqlite:///{file}", clock=SystemClock(), log=log)
+    assert "NOCOHOST_DATA_DIR" in caught.value.hint
+
+
+async def test_an_instant_that_could_not_be_read_again_is_not_written(database: SqlDatabase) -> None:
+    late = datetime.max.replace(tzinfo=timezone(timedelta(hours=-1)))
+    with pytest.raises(StoreError, match="outside the years 1 to 9999"):
+        async with database.begin() as connection:
+            await create_token(connection, "late", [], None)
+            await connection.execute(update(tokens).values(expires_at=late))
+    async with database.connect() as connection:
+        assert await list_tokens(connection) == []
