@@ -3,6 +3,7 @@
 import io
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, get_args
 
 import click
@@ -31,6 +32,11 @@ from nocohost.plugins.loading import Loader
 PLAIN = (str, int, float, bool, type(None))
 """Types whose values hold no secret unless their name says so."""
 
+file_option = click.option(
+    "--config", "file", type=click.Path(path_type=Path), help="TOML file with settings, as for a node."
+)
+"""The option ``--config``; the verb receives ``file``."""
+
 
 @click.group(cls=Verbs)
 def config() -> None:
@@ -38,10 +44,11 @@ def config() -> None:
 
 
 @config.command()
+@file_option
 @json_option
-def show(as_json: bool) -> None:
+def show(file: Path | None, as_json: bool) -> None:
     """Print every setting, its value and where it comes from; secrets are hidden."""
-    loaded = load_settings(os.environ)
+    loaded = load_settings(os.environ, file=file)
     rows = [*_own(loaded), *_of_plugins(loaded)]
     for warning in loaded.warnings:
         click.echo(printable(f"warning: {warning}"), err=True)
@@ -52,11 +59,12 @@ def show(as_json: bool) -> None:
 
 
 @config.command()
+@file_option
 @json_option
 @click.pass_context
-def check(ctx: click.Context, as_json: bool) -> None:
+def check(ctx: click.Context, file: Path | None, as_json: bool) -> None:
     """Check the settings, those of plugins and the worker mode; exit 3 and list everything that is wrong."""
-    faults, warnings = _check()
+    faults, warnings = _check(file)
     if as_json:
         show_json({"faults": [{"code": code, "message": message} for code, message in faults], "warnings": warnings})
     else:
@@ -67,8 +75,8 @@ def check(ctx: click.Context, as_json: bool) -> None:
         ctx.exit(PROBLEMS_FOUND)
 
 
-def _check() -> tuple[list[tuple[str, str]], list[str]]:
-    loaded, wrong = judge_settings(os.environ)
+def _check(file: Path | None) -> tuple[list[tuple[str, str]], list[str]]:
+    loaded, wrong = judge_settings(os.environ, file=file)
     faults, warnings, settings = [(SettingError.code, fault) for fault in wrong], [*loaded.warnings], loaded.settings
     catalogue = read_catalogue()
     try:

@@ -33,6 +33,7 @@ async def serve_node(settings: Settings, log: Log, *, parent: int | None = None)
     """
     catalogue = read_catalogue()
     parsed = read_mode(settings, catalogue.declared_keys)
+    log = log.bind(node=settings.node_name)
     for notice in parsed.notices:
         log.warning("mode.notice", notice=notice)
     stop = asyncio.Event()

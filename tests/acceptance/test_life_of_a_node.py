@@ -69,8 +69,9 @@ def test_a_node_without_a_mode_serves_everything_and_drains_on_term(start):
     assert get(f"http://{serving['admin']}/readyz") == (200, {"status": "ok"})
     assert get(f"{serving['requests']}/readyz")[0] == 200
     process.send_signal(signal.SIGTERM)
+    assert event(process, "node.stopping")["node"] == serving["node"]
+    assert event(process, "node.stopped")["node"] == serving["node"]
     assert process.wait(SECONDS) == 0
-    assert event(process, "node.stopped")
 
 
 def test_a_background_node_opens_the_admin_port_alone(start):

@@ -200,3 +200,13 @@ def test_config_show_writes_whole_numbers_of_seconds_as_such(
     assert execute(["config", "show"]) == 0
     values = {line.split()[0]: line.split()[1] for line in capsys.readouterr().out.splitlines()}
     assert (values["drain_seconds"], values["queue.poll_seconds"]) == ("25", "0.5")
+
+
+def test_a_file_is_judged_as_a_node_would_read_it(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("shop.toml").write_text("[http]\nport = 81\n")
+    assert execute(["config", "show", "--config", "shop.toml", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert (rows["http.port"]["value"], rows["http.port"]["origin"]) == (81, "shop.toml")
+    Path("shop.toml").write_text("[http]\nport = 'x'\n")
+    assert execute(["config", "check", "--config", "shop.toml"]) == 3
+    assert "http.port (shop.toml)" in capsys.readouterr().out
