@@ -189,6 +189,8 @@ class WatchedConnection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """Answer what is not HTTP, and whatever fails outside every route."""
+        if isinstance(exc, ConnectionResetError):
+            raise exc  # nobody is there to be answered
         if request.writer.output_size > 0:
             raise ConnectionResetError("the response has begun already")
         if isinstance(exc, ConnectionResetError) and request.transport is None:

@@ -206,7 +206,7 @@ async def test_half_a_response_does_not_look_like_a_whole_one():
         assert len(door.log.events("http.broken_off")) == 1
 
 
-async def test_a_client_that_leaves_is_no_failure():
+async def test_a_client_that_leaves_is_no_failure(caplog):
     left = asyncio.Event()
 
     async def slow(request: web.Request) -> web.Response:
@@ -222,6 +222,7 @@ async def test_a_client_that_leaves_is_no_failure():
         left.set()
         await asyncio.sleep(0.1)
         assert door.log.events("http.failed") == []
+        assert [record for record in caplog.records if record.exc_info] == []
         assert door.server.connections == 0
 
 
