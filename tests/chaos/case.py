@@ -1,0 +1,181 @@
+"""The records of a run put in order: what is known of each job, and what was done to each process and when."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from records import Evidence, Line, in_time
+
+GAP_SECONDS = 1.0
+"""A process whose pulse paused for so long was starved by its machine."""
+ENDED = frozenset({"succeeded", "dead", "cancelled"})
+EVER = float("inf")
+Process = tuple[str, int]
+"""Name of the node and number of the process."""
+Span = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt by the ledger's account; ``ended`` None when its process never told."""
+
+    job: str
+    fence: int
+    process: Process
+    node: str
+    began: float
+    wall: float
+    ended: float | None = None
+    outcome: str = ""
+
+
+@dataclass
+class Story:
+    """One job by all accounts."""
+
+    job: str
+    attempts: list[Attempt] = field(default_factory=list)
+    hot: Line | None = None
+    past: Line | None = None
+    client: list[Line] = field(default_factory=list)
+
+    @property
+    def row(self) -> Line:
+        """Return the job's row, wherever it is; empty when there is none."""
+        return self.past or self.hot or {}
+
+    @property
+    def op(self) -> str:
+        """Return the operation that made the job."""
+        return str((self.row.get("payload") or {}).get("op", ""))
+
+    def attempt(self, fence: int) -> Attempt | None:
+        """Return the attempt under this fence number."""
+        return next((attempt for attempt in self.attempts if attempt.fence == fence), None)
+
+    def asked(self, act: str) -> list[Line]:
+        """Return what clients asked of this job."""
+        return [line for line in self.client if line["act"] == act and line["what"] == "invoke"]
+
+
+class Case:
+    """All stories of a run, and the harm that was done meanwhile."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self.evidence = evidence
+        self.operations = in_time(
+            line for line in (*evidence.client, *evidence.nemesis) if "act" in line and "what" in line
+        )
+        self.operations = [line for line in self.operations if line["what"] in {"invoke", "ok", "fail", "info"}]
+
+    @cached_property
+    def stories(self) -> Mapping[str, Story]:
+        """Return the story of each job, by id."""
+        stories: dict[str, Story] = {}
+
+        def story(job: str) -> Story:
+            return stories.setdefault(job, Story(job))
+
+        for row in self.evidence.dump.jobs:
+            story(row["id"]).hot = row
+        for row in self.evidence.dump.history:
+            story(row["id"]).past = row
+        for attempt in self._attempts():
+            story(attempt.job).attempts.append(attempt)
+        made = {one.op: one.job for one in stories.values() if one.op}
+        for line in self.operations:
+            job = line.get("job") or made.get(line.get("op", ""))
+            if job is not None:
+                story(job).client.append(line)
+        return stories
+
+    @cached_property
+    def by_op(self) -> Mapping[str, Sequence[Story]]:
+        """Return the jobs in the database, by the operation that made them."""
+        found: dict[str, list[Story]] = defaultdict(list)
+        for story in self.stories.values():
+            if story.row:
+                found[story.op].append(story)
+        return found
+
+    def spans(self, begin: str, end: str, process: Process | None = None) -> list[Span]:
+        """Return when an act of nemesis lasted: on one process, or wherever."""
+        spans: list[Span] = []
+        opened: dict[object, float] = {}
+        for line in self.evidence.nemesis:
+            here = (line.get("node"), line.get("pid"))
+            if process is not None and here != process:
+                continue
+            if line["what"] == begin:
+                opened[here] = line["t"]
+            elif line["what"] == end and here in opened:
+                spans.append((opened.pop(here), line["t"]))
+        return spans + [(begun, EVER) for begun in opened.values()]
+
+    @cached_property
+    def outages(self) -> Sequence[Span]:
+        """Return when the database was away: crashed, or, if it is SQLite, when a frozen node may hold its one lock."""
+        on_sqlite = any(line.get("dialect") == "sqlite" for line in self.evidence.nemesis)
+        return [*self.spans("crash", "restored"), *(self.spans("freeze", "thaw") if on_sqlite else ())]
+
+    @cached_property
+    def deaths(self) -> Mapping[Process, float]:
+        """Return when each process that is dead was dead at the latest."""
+        deaths: dict[Process, float] = {}
+        for line in self.evidence.nemesis:
+            if line["what"] in {"ended", "killed", "rolled"}:
+                deaths.setdefault((line["node"], line["pid"]), line["t"])
+        return deaths
+
+    @cached_property
+    def gaps(self) -> Mapping[Process, Sequence[Span]]:
+        """Return when the pulse of each process paused."""
+        last: dict[Process, float] = {}
+        gaps: dict[Process, list[Span]] = defaultdict(list)
+        for line in self.evidence.pulse:
+            process = (line["name"], line["pid"])
+            if line["t"] - last.get(process, line["t"]) > GAP_SECONDS:
+                gaps[process].append((last[process], line["t"]))
+            last[process] = line["t"]
+        return gaps
+
+    def froze(self, process: Process, span: Span) -> bool:
+        """Tell whether the process did not run for a while within the span, by nemesis' or its machine's doing."""
+        frozen = (*self.spans("freeze", "thaw", process), *self.gaps.get(process, ()))
+        return any(meet(span, one) for one in frozen)
+
+    def starved(self, span: Span) -> float:
+        """Return the longest that any process was kept waiting by its machine within the span."""
+        found = [
+            min(gap[1], span[1]) - max(gap[0], span[0])
+            for process, gaps in self.gaps.items()
+            for gap in gaps
+            if meet(gap, span) and not any(meet(gap, frozen) for frozen in self.spans("freeze", "thaw", process))
+        ]
+        return max(found, default=0.0)
+
+    def _attempts(self) -> Iterator[Attempt]:
+        ends = {
+            (line["job"], line["fence"], line["name"], line["pid"]): line
+            for line in self.evidence.ledger
+            if line["what"] == "end"
+        }
+        for line in self.evidence.ledger:
+            if line["what"] == "begin":
+                end = ends.get((line["job"], line["fence"], line["name"], line["pid"]), {})
+                yield Attempt(
+                    job=line["job"],
+                    fence=line["fence"],
+                    process=(line["name"], line["pid"]),
+                    node=line["node"],
+                    began=line["t"],
+                    wall=line["w"],
+                    ended=end.get("t"),
+                    outcome=end.get("outcome", ""),
+                )
+
+
+def meet(one: Span, other: Span) -> bool:
+    """Tell whether two spans of time overlap."""
+    return one[0] <= other[1] and other[0] <= one[1]

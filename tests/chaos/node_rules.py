@@ -1,0 +1,151 @@
+"""What must be true of the nodes: who may run what at the same time, how soon others take over, how they leave."""
+
+import json
+from collections.abc import Iterator
+from itertools import pairwise
+
+from case import Attempt, Case, Span, meet
+from job_rules import Finding
+
+DEATH_SECONDS = 1.0
+"""How late the bench may notice that a process is dead; it looks twenty times a second, if its machine lets it."""
+OUTAGE_SECONDS = 3.0
+"""What the nodes get after an outage of the database, to connect again and beat."""
+LEAVING_SECONDS = 5.0
+"""What a drained node gets past its deadline, to close."""
+PLANNED = frozenset({"job.raised"})
+"""Log events whose traceback belongs to a handler that failed."""
+LOST_CONNECTION = ("StoreUnavailableError", "TransactionExpiredError")
+
+
+def no_two_run_one_job(case: Case) -> Iterator[Finding]:
+    """I6: two attempts of one job overlap only when the node of the earlier one was frozen, and could not know."""
+    for story in case.stories.values():
+        for earlier, later in pairwise(sorted(story.attempts, key=lambda attempt: attempt.fence)):
+            if later.began >= over(case, earlier):
+                continue
+            if not case.froze(earlier.process, (earlier.began, later.began)):
+                names = f"{earlier.process[0]} and {later.process[0]}"
+                yield Finding(
+                    "I6 overlap",
+                    f"{story.op} ran under the fences {earlier.fence} and {later.fence} at once, on {names}, both well",
+                    [story.job],
+                )
+
+
+def over(case: Case, attempt: Attempt) -> float:
+    """Return when the attempt was over: when its handler said so, or its process was dead."""
+    if attempt.ended is not None:
+        return attempt.ended
+    return case.deaths.get(attempt.process, float("inf")) - DEATH_SECONDS
+
+
+def recoveries(case: Case) -> Iterator[tuple[Attempt, Attempt, float, float]]:
+    """Yield for each job that was killed: its attempt, the next one, the seconds between, and the seconds allowed."""
+    for line in case.evidence.nemesis:
+        if line["what"] != "kill":
+            continue
+        for story in case.stories.values():
+            for attempt in story.attempts:
+                if attempt.process != (line["node"], line["pid"]) or attempt.ended or attempt.began > line["t"]:
+                    continue
+                after = story.attempt(attempt.fence + 1)
+                # None: it was cancelled, or a claim in between never began.
+                if after is not None and not disturbed(case, after, (line["t"], after.began)):
+                    yield attempt, after, after.began - line["t"], allowance(case, (line["t"], after.began))
+
+
+def allowance(case: Case, span: Span) -> float:
+    """Return how long a recovery may take: what is promised, and what the database was away or its machine busy."""
+    allowed = case.evidence.timing.recovery_seconds + case.starved(span)
+    return allowed + sum(outage[1] - outage[0] + OUTAGE_SECONDS for outage in case.outages if meet(span, outage))
+
+
+def disturbed(case: Case, attempt: Attempt, span: Span) -> bool:
+    """Tell whether the node that took over had troubles of its own."""
+    troubles = [("freeze", "thaw"), ("stall", "flow"), ("lose", "lost")]
+    spans = [one for begin, end in troubles for one in case.spans(begin, end, attempt.process)]
+    return any(meet(span, one) for one in spans)
+
+
+def the_dead_are_replaced_in_time(case: Case) -> Iterator[Finding]:
+    """I8: the jobs of a killed node run elsewhere within the time that is promised."""
+    for attempt, after, seconds, allowed in recoveries(case):
+        if seconds > allowed:
+            sentence = f"killed with {attempt.process[0]}, began again on {after.process[0]} after {seconds:.1f} s"
+            yield Finding("I8 recovery", f"{sentence}; {allowed:.1f} s are allowed", [attempt.job])
+
+
+def sweeps_keep_to_their_keys(case: Case) -> Iterator[Finding]:
+    """P8: a job whose last server died is left alone by nodes that do not serve its key, and shows as an orphan."""
+    for line in case.evidence.nemesis:
+        if line["what"] == "stranded" and (line["state"] != "running" or not line["orphan"]):
+            seen = f"{line['state']}{'' if line['orphan'] else ', not as an orphan'}"
+            yield Finding("P8 scope", f"the job of a key that nobody serves showed as {seen}", [line["job"]])
+
+
+def drains_end_well(case: Case) -> Iterator[Finding]:
+    """P6: a drained node exits 0 in time, and what it hands back runs at once."""
+    timing = case.evidence.timing
+    for line in case.evidence.nemesis:
+        if line["what"] != "rolled":
+            continue
+        process = (line["node"], line["pid"])
+        begun = next(
+            one["t"] for one in case.evidence.nemesis if one["what"] == "roll" and one.get("pid") == line["pid"]
+        )
+        span = (begun - timing.lease_seconds, line["t"] + timing.lease_seconds)
+        if any(meet(span, outage) for outage in case.outages):
+            continue
+        seconds, allowed = line["t"] - begun, timing.drain_seconds + LEAVING_SECONDS + case.starved(span)
+        if line["exit"] != 0 or seconds > allowed:
+            yield Finding(
+                "P6 drain", f"{line['node']} left after {seconds:.1f} s ({allowed:.1f} s allowed) with {line['exit']}"
+            )
+        yield from handed_back(case, process, begun)
+
+
+def handed_back(case: Case, process: tuple[str, int], begun: float) -> Iterator[Finding]:
+    """Find jobs that a drain interrupted and that then had to wait for the lease."""
+    for story in case.stories.values():
+        for attempt in story.attempts:
+            after = story.attempt(attempt.fence + 1)
+            if attempt.process != process or attempt.outcome != "interrupted" or after is None or attempt.ended is None:
+                continue
+            span = (attempt.ended, after.began)
+            allowed = case.evidence.timing.lease_seconds + case.starved(span)
+            if attempt.ended > begun and span[1] - span[0] > allowed and not disturbed(case, after, span):
+                yield Finding(
+                    "P6 drain", f"{story.op} was handed back and began {span[1] - span[0]:.1f} s later", [story.job]
+                )
+
+
+def logs_are_clean(case: Case) -> Iterator[Finding]:
+    """I15: no traceback but those of handlers that failed."""
+    for name, lines in case.evidence.logs.items():
+        for number, text in enumerate(lines, 1):
+            if sentence := unhandled(text):
+                yield Finding("I15 log", f"{name}:{number}: {sentence}")
+
+
+def unhandled(text: str) -> str:
+    """Return what is wrong with a line of a log; empty when nothing is."""
+    if not text.startswith("{"):
+        is_trace = text.startswith("Traceback ") or "never retrieved" in text or "never awaited" in text
+        return text[:200] if is_trace else ""
+    try:
+        entry = json.loads(text)
+    except ValueError:
+        return ""  # cut short by a kill
+    if "exception" not in entry or entry.get("event") in PLANNED:
+        return ""
+    return f"{entry.get('event')}: {str(entry['exception'])[-300:]}"
+
+
+NODE_RULES = (
+    no_two_run_one_job,
+    the_dead_are_replaced_in_time,
+    sweeps_keep_to_their_keys,
+    drains_end_well,
+    logs_are_clean,
+)

@@ -1,0 +1,52 @@
+"""What a process of the bench is before nocohost starts in it: mortal, pulsing, with a lying clock, perhaps broken."""
+
+import ctypes
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+PULSE_SECONDS = 0.25
+PR_SET_PDEATHSIG = 1
+STEP_SECONDS = 300.0
+
+
+def prepare(environ: Mapping[str, str], *, is_node: bool) -> None:
+    """Make this process what the variables of the run say."""
+    if is_node:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a frozen node, too, dies with the tests
+        threading.Thread(target=pulse, args=(environ,), name="pulse", daemon=True).start()
+    if skew := environ.get("CHAOS_SKEW"):
+        lie(skew)
+    if name := environ.get("CHAOS_BUILD"):
+        import broken_builds
+
+        broken_builds.apply(name)
+
+
+def pulse(environ: Mapping[str, str]) -> None:
+    """Write a line four times a second: a gap tells that this process was frozen or starved, not that it was wrong."""
+    name, pid = environ.get("NOCOHOST_NODE_NAME", "unnamed"), os.getpid()
+    with open(f"{environ['CHAOS_FOLDER']}/pulse/{name}-{pid}.jsonl", "a", buffering=1) as file:
+        while True:
+            file.write(json.dumps({"t": time.clock_gettime(time.CLOCK_MONOTONIC), "name": name, "pid": pid}) + "\n")
+            time.sleep(PULSE_SECONDS)
+
+
+def lie(skew: str) -> None:
+    """Let this node's wall clock be off by so many seconds, or with ``step`` jump five minutes back and forth."""
+    true_time, true_ns = time.time, time.time_ns
+
+    def error() -> float:
+        if skew != "step":
+            return float(skew)
+        return STEP_SECONDS if int(time.monotonic() / 10) % 2 else -STEP_SECONDS
+
+    import nocohost.node.clock
+
+    time.time = lambda: true_time() + error()
+    time.time_ns = lambda: true_ns() + int(error() * 1e9)
+    nocohost.node.clock.SystemClock.now = lambda self: datetime.now(UTC) + timedelta(seconds=error())

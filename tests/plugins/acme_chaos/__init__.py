@@ -1,0 +1,1 @@
+"""A plugin whose jobs leave a trail outside the database, for the chaos bench to read."""
