@@ -46,8 +46,8 @@ class NodeRow:
     version: str
     plugins: Mapping[str, str]
     address: str | None
-    presence: int | None
-    stop_requested: bool
+    presence: int | None = None
+    stop_requested: bool = False
 
 
 def node_lives(node_id: ColumnElement[Any]) -> ColumnElement[bool]:
