@@ -212,6 +212,8 @@ class StoreUnavailableError(StoreError):
 
     code = "store.unavailable"
     retryable = True
+    unsure = False
+    """True when the connection broke under a write: it may have been carried out."""
 
 
 class StoreConflictError(StoreError):

@@ -89,7 +89,7 @@ class Work:
 
     def enqueued(self, key: str) -> None:
         """Count a job that this node has enqueued, and look for it."""
-        self._metrics.enqueued(key)
+        self._metrics.of(key).enqueued()
         self._consumer.wake(key)
         self._parts.hints.send(JOB, key)
 

@@ -1,41 +1,54 @@
-"""One attempt: run a job's handler, and write what became of it until the database has answered."""
+"""One attempt: run a job's handler, judge it, and hand the verdict over to be written."""
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from traceback import format_exception_only
-from typing import Any
+from typing import Any, NamedTuple
 
 from nocohost.api.app import App
 from nocohost.api.clock import Clock
-from nocohost.api.errors import PayloadError, StoreConflictError, StoreError, StoreUnavailableError
+from nocohost.api.errors import ChildCrashedError, HandlerRaisedError, PayloadError
 from nocohost.api.job import Job
 from nocohost.api.log import Log
+from nocohost.api.room import Room, WorkOrder
 from nocohost.api.service import JobType, Service
 from nocohost.queue.claim import HeldClaim
-from nocohost.queue.metrics import QueueMetrics
-from nocohost.queue.outcome import FENCED, Interruption, Rules, Verdict, dead
+from nocohost.queue.metrics import KeyNumbers, QueueMetrics
+from nocohost.queue.outcome import FENCED, RELEASED, Interruption, Rules, Verdict, dead
 from nocohost.queue.payload import read_payload
-from nocohost.queue.supervision import Supervision
-from nocohost.store.claims import ClaimedJob, finish, give_back, was_written
+from nocohost.queue.settler import Pending, Settler
 from nocohost.store.database import SqlDatabase
+from nocohost.store.hot.values import ClaimedJob
 
 CANCEL_AGAIN_SECONDS = 10.0
 
 
-@dataclass(eq=False)
+class Offer(NamedTuple):
+    """A service as its attempts need it, looked at once."""
+
+    service: Service
+    job_type: JobType
+    passes_app: bool
+    numbers: KeyNumbers
+
+
+@dataclass(eq=False, slots=True)
 class Attempt:
     """An attempt on its way: what may be done to it from outside."""
 
     job: ClaimedJob
-    service: Service
+    offer: Offer
     claim: HeldClaim
     why: Interruption | None = None
     """Why the handler was cancelled, if it was."""
+    began: float | None = None
+    """The monotonic instant at which the handler started."""
+    cancelled_at: float = 0.0
     is_settling: bool = False
     """The handler is done; only the outcome is still to be written."""
-    handler: "asyncio.Task[Any] | None" = field(default=None, repr=False)
+    task: "asyncio.Task[None] | None" = field(default=None, repr=False)
 
     def interrupt(self, why: Interruption) -> None:
         """Cancel the handler; the first reason counts, save that a lost claim is beyond every other."""
@@ -44,19 +57,16 @@ class Attempt:
         if self.why is None or why is Interruption.FENCE:
             self.why = why
         self.claim.cancel_requested |= why is Interruption.CANCEL
-        if self.handler is not None:
-            self.handler.cancel()
-
-
-@dataclass(frozen=True)
-class _Raised:
-    """An exception that a handler raised, as text."""
-
-    error: str
+        if self.began is not None and self.task is not None:
+            self.task.cancel()
 
 
 class Attempts:
-    """Runs attempts. ``running`` is how many handlers run at this moment; any thread may read it."""
+    """Runs attempts. ``running`` is how many handlers run at this moment; any thread may read it.
+
+    ``rooms`` is where handlers run that must not run on the event loop: ``thread`` and ``process``. A job whose node or
+    child died under it goes to the ``process`` room, if there is one, whatever its service says.
+    """
 
     def __init__(
         self,
@@ -76,142 +86,141 @@ class Attempts:
         self._clock = clock
         self._log = log
         self._metrics = metrics
+        self.rooms: Mapping[str, Room] = {}
+        self._settler = Settler(database, node_id, clock=clock, log=log)
         self.running = 0
 
-    def prepare(self, job: ClaimedJob, service: Service) -> Attempt:
-        """Return the attempt of a job just claimed; ``run`` runs it."""
-        return Attempt(job, service, HeldClaim(self._database, job))
+    def offer(self, service: Service) -> Offer:
+        """Return the service as its attempts need it."""
+        passes_app = len(inspect.signature(service.handler).parameters) > 1
+        job_type = self._job_type(service.key) or JobType(service.key)
+        return Offer(service, job_type, passes_app, self._metrics.of(service.key))
 
-    async def run(self, attempt: Attempt) -> None:
-        """Run the handler and write the outcome; returns when the database has it, or the claim is lost."""
-        job = attempt.job
-        started = self._clock.monotonic()
-        self._metrics.started(job.key, (job.started_at - job.run_at).total_seconds())
-        rules = Rules(attempt.service, self._type_of(job).attempts, job.attempts)
+    def start(
+        self, job: ClaimedJob, offer: Offer, why: Interruption | None, ended: Callable[[Attempt], None]
+    ) -> Attempt:
+        """Start the attempt of a job just claimed, or hand it back for ``why``; ``ended`` is called when it is over.
+
+        It is over when the database has the outcome, or the claim is lost.
+        """
+        attempt = Attempt(job, offer, HeldClaim(self._database, job), why)
+        attempt.task = asyncio.create_task(self._run(attempt, ended))
+        return attempt
+
+    def cancel_again(self, attempt: Attempt) -> None:
+        """Cancel a handler once more that was cancelled a while ago and did not listen."""
+        now = self._clock.monotonic()
+        if attempt.why is not None and not attempt.is_settling and now >= attempt.cancelled_at + CANCEL_AGAIN_SECONDS:
+            attempt.cancelled_at = now
+            attempt.interrupt(attempt.why)
+            self._log.warning("job.cancelled", key=attempt.job.key, job=attempt.job.id, why=attempt.why)
+
+    def give_up(self) -> None:
+        """Write no more verdicts."""
+        self._settler.give_up()
+
+    async def _run(self, attempt: Attempt, ended: Callable[[Attempt], None]) -> None:
+        job, offer = attempt.job, attempt.offer
+        offer.numbers.started(job.wait_seconds)
+        rules = Rules(offer.service, offer.job_type.attempts, job.attempts)
         verdict = await self._judge(attempt, rules)
-        seconds = self._clock.monotonic() - started
         attempt.is_settling = True
-        if verdict is not FENCED:
-            verdict = await self._write(job, verdict, rules)
-        self._metrics.finished(job.key, verdict.name, seconds, charged=verdict.charge)
-        self._tell(job, verdict, seconds)
 
-    def _type_of(self, job: ClaimedJob) -> JobType:
-        return self._job_type(job.key) or JobType(job.key)
+        def settled(written: Verdict) -> None:
+            self._tell(attempt, written)
+            ended(attempt)
+
+        if verdict is FENCED:
+            settled(verdict)
+        else:
+            self._settler.put(Pending(job, verdict, rules, settled))
 
     async def _judge(self, attempt: Attempt, rules: Rules) -> Verdict:
-        job, service = attempt.job, attempt.service
+        job, offer = attempt.job, attempt.offer
         try:
-            payload = read_payload(job.key, job.payload, self._type_of(job).payload)
+            model = offer.job_type.payload
+            payload = job.payload if model is None else read_payload(job.key, job.payload, model)
         except PayloadError as error:
             return dead(error.message)
         if attempt.why is not None:
             return rules.interrupted(attempt.why)
-        seen = Job(
-            job.id,
-            job.key,
-            payload,
-            attempt=job.attempts + 1,
-            fence=job.fence,
-            enqueued_at=job.enqueued_at,
-            group=job.group,
-            claim=attempt.claim,
-        )
+        seen = Job(job.id, job.key, payload, job.attempts + 1, job.fence, job.enqueued_at, job.group, attempt.claim)
+        attempt.began = self._clock.monotonic()
         self.running += 1
-        handler = attempt.handler = asyncio.create_task(self._call(service, seen), name=f"{job.key} {job.id}")
-        handler.add_done_callback(self._ended)
-        await self._until_done(attempt, handler, service.timeout_seconds)
-        if handler.cancelled():
-            return rules.interrupted(attempt.why) if attempt.why else rules.failed("the handler cancelled itself")
-        result = handler.result()
-        if not isinstance(result, _Raised):
-            return rules.returned(result)
-        return rules.interrupted(attempt.why) if attempt.why else rules.failed(result.error)
-
-    def _ended(self, handler: "asyncio.Task[Any]") -> None:
-        self.running -= 1
-
-    async def _call(self, service: Service, job: Job) -> Any:
-        """Call the handler; whatever it raises stays in here, ``sys.exit`` too."""
         try:
-            if len(inspect.signature(service.handler).parameters) > 1:
-                return await service.handler(job, self._app)
-            return await service.handler(job)
+            if offer.service.timeout_seconds is None:
+                return rules.returned(await self._call(attempt, seen))
+            return rules.returned(await self._call_within(attempt, seen, offer.service.timeout_seconds))
         except asyncio.CancelledError:
-            raise
+            return rules.interrupted(attempt.why) if attempt.why else rules.failed("the handler cancelled itself")
+        except ChildCrashedError as error:
+            return rules.interrupted(attempt.why) if attempt.why else rules.crashed(error.message, job.crashes)
         except BaseException as error:  # noqa: BLE001 - the fence around a guest's handler; sys.exit stays in it too
-            text = "".join(format_exception_only(error)).strip()
-            self._log.exception("job.raised", key=job.key, job=job.id, attempt=job.attempt)
-            return _Raised(text)
-
-    async def _until_done(self, attempt: Attempt, handler: "asyncio.Task[Any]", seconds: float | None) -> None:
-        """Wait for the handler; cancel it when its time is over, again and again if it does not listen."""
-        limit = seconds
-        try:
-            while not handler.done():
-                await self._wait(handler, limit)
-                if handler.done():
-                    return
-                attempt.interrupt(attempt.why or Interruption.TIMEOUT)
-                self._log.warning("job.cancelled", key=attempt.job.key, job=attempt.job.id, why=attempt.why)
-                limit = CANCEL_AGAIN_SECONDS
+            return self._raised(attempt, error, rules)
         finally:
-            handler.cancel()
+            self.running -= 1
 
-    async def _wait(self, handler: "asyncio.Task[Any]", seconds: float | None) -> None:
-        if seconds is None:
-            await asyncio.wait({handler})
-            return
-        timer = asyncio.create_task(self._clock.sleep(seconds))
+    def _raised(self, attempt: Attempt, error: BaseException, rules: Rules) -> Verdict:
+        if isinstance(error, HandlerRaisedError):
+            text = error.message
+            self._log.error("job.raised", key=attempt.job.key, job=attempt.job.id, error=text)
+        else:
+            text = "".join(format_exception_only(error)).strip()
+            self._log.exception("job.raised", key=attempt.job.key, job=attempt.job.id, attempt=attempt.job.attempts + 1)
+        return rules.interrupted(attempt.why) if attempt.why else rules.failed(text)
+
+    async def _call(self, attempt: Attempt, seen: Job) -> Any:
+        service = attempt.offer.service
+        room = self._room(attempt)
+        if room is not None:
+            return await room.run(service, seen, self._order(attempt))
+        if attempt.offer.passes_app:
+            return await service.handler(seen, self._app)
+        return await service.handler(seen)
+
+    async def _call_within(self, attempt: Attempt, seen: Job, seconds: float) -> Any:
+        timer = asyncio.create_task(self._expire(attempt, seconds))
         try:
-            await asyncio.wait({handler, timer}, return_when=asyncio.FIRST_COMPLETED)
+            return await self._call(attempt, seen)
         finally:
             timer.cancel()
 
-    async def _write(self, job: ClaimedJob, verdict: Verdict, rules: Rules) -> Verdict:
-        """Write the verdict, however long the database is away; return what was written, FENCED for nothing.
+    async def _expire(self, attempt: Attempt, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+        attempt.cancelled_at = self._clock.monotonic()
+        self._log.warning("job.cancelled", key=attempt.job.key, job=attempt.job.id, why=Interruption.TIMEOUT)
+        attempt.interrupt(Interruption.TIMEOUT)
 
-        A verdict that the database refuses for good counts as a failed attempt that says so.
-        """
-        supervision = Supervision("settle", self._log.bind(key=job.key, job=job.id))
-        unsure = refused = False
-        while True:
-            try:
-                if await self._write_once(job, verdict):
-                    supervision.succeeded()
-                    return verdict
-                return verdict if unsure and await self._read_back(job) else FENCED
-            except (StoreUnavailableError, StoreConflictError) as error:
-                # The answer may have been lost after the commit: the next refusal has to be looked into.
-                unsure = True
-                await self._clock.sleep(supervision.failed(error))
-            except StoreError as error:
-                self._log.error("job.unwritable", key=job.key, job=job.id, verdict=verdict.name, reason=str(error))
-                if refused:
-                    return FENCED  # the row cannot be written at all; the lease frees it
-                refused = True
-                verdict = rules.failed(f"the outcome {verdict.name} cannot be stored: {error.message}")
+    def _room(self, attempt: Attempt) -> Room | None:
+        if not self.rooms:
+            return None
+        if attempt.job.losses or attempt.job.crashes:
+            return self.rooms.get("process")
+        return self.rooms.get(attempt.offer.service.isolation)
 
-    async def _write_once(self, job: ClaimedJob, verdict: Verdict) -> bool:
-        async with self._database.autocommit() as connection:
-            if verdict.ending is not None:
-                return await finish(connection, job, verdict.ending)
-            return await give_back(
-                connection,
-                job,
-                delay_seconds=verdict.delay_seconds,
-                charge=verdict.charge,
-                last_error=verdict.error,
-            )
+    def _order(self, attempt: Attempt) -> WorkOrder:
+        job = attempt.job
+        return WorkOrder(
+            id=job.id,
+            key=job.key,
+            payload=job.payload,
+            attempt=job.attempts + 1,
+            attempts=attempt.offer.job_type.attempts,
+            fence=job.fence,
+            claim_id=job.claim_id,
+            node_id=self._node_id,
+            enqueued_at=job.enqueued_at,
+            group=job.group,
+            timeout_seconds=attempt.offer.service.timeout_seconds,
+        )
 
-    async def _read_back(self, job: ClaimedJob) -> bool:
-        async with self._database.connect() as connection:
-            return await was_written(connection, job, self._node_id)
-
-    def _tell(self, job: ClaimedJob, verdict: Verdict, seconds: float) -> None:
-        levels: dict[str, Callable[..., Any] | Awaitable[Any]] = {"dead": self._log.error, "fenced": self._log.warning}
-        say: Any = levels.get(verdict.name, self._log.info if verdict.error is None else self._log.warning)
-        fields: dict[str, Any] = {"key": job.key, "job": job.id, "fence": job.fence, "seconds": round(seconds, 3)}
-        if verdict.error is not None:
-            fields["error"] = verdict.error[:500]
-        say(f"job.{verdict.name}", **fields)
+    def _tell(self, attempt: Attempt, verdict: Verdict) -> None:
+        job = attempt.job
+        seconds = 0.0 if attempt.began is None else self._clock.monotonic() - attempt.began
+        attempt.offer.numbers.finished(verdict.name, seconds, charged=verdict.charge)
+        if verdict.error is None and verdict is not FENCED and verdict is not RELEASED:
+            self._log.info(f"job.{verdict.name}", key=job.key, job=job.id, fence=job.fence, seconds=round(seconds, 3))
+            return
+        say = {"dead": self._log.error, "released": self._log.info}.get(verdict.name, self._log.warning)
+        error = {} if verdict.error is None else {"error": verdict.error[:500]}
+        say(f"job.{verdict.name}", key=job.key, job=job.id, fence=job.fence, seconds=round(seconds, 3), **error)

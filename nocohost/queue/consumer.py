@@ -2,26 +2,31 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Coroutine, Mapping
-from itertools import chain
+from collections.abc import Callable, Coroutine, Mapping
+from random import random
 from typing import Any
 
 from nocohost.api.clock import Clock
-from nocohost.api.errors import StoreError
+from nocohost.api.errors import StoreConflictError, StoreError
 from nocohost.api.log import Log
 from nocohost.api.service import Service
 from nocohost.node.identity import new_claim_id
 from nocohost.queue.attempt import Attempt, Attempts
 from nocohost.queue.outcome import Interruption
 from nocohost.queue.supervision import Supervision
-from nocohost.store.claims import ClaimedJob, any_due, claim_jobs, hand_back, held_jobs, release_unknown
+from nocohost.store.claims import hand_back, held_jobs, release_unknown
 from nocohost.store.database import SqlDatabase
 from nocohost.store.glance import glance
+from nocohost.store.hot.values import LOWEST_FLOOR, ClaimedJob, Want
 
 HINT_SECONDS = 0.1
 """A hint may run ahead of its commit: how long after a hint without a job the consumer looks once more."""
 GRACE_SECONDS = 1.0
 """What of a drain's time handlers get once cancelled, before their jobs are released without them; a fifth at most."""
+CLAIM_LIMIT = 250
+"""Jobs of one claim: the next is under way while these run, so that neither database nor node waits for the other."""
+AGEING_SHARE = 0.1
+"""How many claims of a backlog start at the priority whose first job has waited longest, so that none starves."""
 
 
 class Consumer:
@@ -44,12 +49,17 @@ class Consumer:
     ) -> None:
         self._database = database
         self._node_id = node_id
-        self._services = dict(services)
+        self._offers = {key: attempts.offer(service) for key, service in services.items()}
+        self._free = {key: service.concurrency for key, service in services.items()}
         self._attempts = attempts
         self._clock = clock
         self._log = log
         self._poll_seconds = poll_seconds
-        self._tasks: dict[asyncio.Task[None], Attempt] = {}
+        self.draw: Callable[[], float] = random
+        self._running: dict[str, Attempt] = {}
+        """By claim and job: one job may be here twice, an attempt that lost its claim and the next one."""
+        self._empty = asyncio.Event()
+        self._empty.set()
         self._woken = asyncio.Event()
         self._turning = asyncio.Lock()
         self._supervision = Supervision("consumer", log)
@@ -58,7 +68,8 @@ class Consumer:
         self._closed = False
         self._unsure = False
         self._hinted = False
-        self._full: frozenset[str] = frozenset()
+        self._backlog: frozenset[str] = frozenset()
+        """Keys that had more due jobs than the last claim took."""
         self._look_at = 0.0
 
     @property
@@ -69,15 +80,15 @@ class Consumer:
     @property
     def is_idle(self) -> bool:
         """Tell whether no claim is on its way and no attempt is unfinished, outcome written included."""
-        return not self._tasks and not self._turning.locked()
+        return not self._running and not self._turning.locked()
 
     def busy_with(self, key: str) -> int:
         """Return how many slots of ``key`` are taken."""
-        return sum(attempt.job.key == key for attempt in self._tasks.values())
+        return self._offers[key].service.concurrency - self._free[key]
 
     def wake(self, key: str | None = None) -> None:
         """Look for work now, if ``key`` is served here; from the event loop's thread only."""
-        if key is None or key in self._services:
+        if key is None or key in self._offers:
             self._hinted = True
             self._woken.set()
 
@@ -103,7 +114,7 @@ class Consumer:
 
     def cancel_all(self, reason: str) -> None:
         """Cancel every handler; ``reason`` is an ``Interruption``: ``drain`` and ``lease`` hand the jobs back."""
-        for attempt in self._tasks.values():
+        for attempt in list(self._running.values()):
             attempt.interrupt(Interruption(reason))
 
     async def drain(self, seconds: float) -> int:
@@ -113,11 +124,11 @@ class Consumer:
         """
         self.stop_claiming()
         await self._within(seconds, self._all_done())
-        left = len(self._tasks)
+        left = len(self._running)
         if left:
             self.cancel_all(Interruption.DRAIN)
             await self._within(GRACE_SECONDS, self._all_done())
-        if self._tasks or self._unsure:
+        if self._running or self._unsure:
             await self._within(GRACE_SECONDS, self._release())
         self._closed = True
         self._woken.set()
@@ -126,7 +137,7 @@ class Consumer:
     async def _turn(self) -> None:
         async with self._turning:
             now = self._clock.monotonic()
-            if self._unsure or (self._tasks and now >= self._look_at):
+            if self._unsure or (self._running and now >= self._look_at):
                 await self._compare()
                 self._look_at = now + self._poll_seconds
             if self._claims and not self._is_fenced:
@@ -134,17 +145,18 @@ class Consumer:
 
     async def _compare(self) -> None:
         """Compare what runs here with what the database says, and mend the difference, whatever its cause."""
-        mine = {(one.job.id, one.job.claim_id): one for one in self._tasks.values()}
+        mine = dict(self._running)
         async with glance(self._database) as connection:
             held = await held_jobs(connection, self._node_id)
         for one in held:
-            attempt = mine.pop((one.id, one.claim_id), None)
+            attempt = mine.pop(one.claim_id + one.id, None)
             if attempt is not None and one.cancel_requested:
                 attempt.interrupt(Interruption.CANCEL)
         for attempt in mine.values():
             attempt.interrupt(Interruption.FENCE)
-        here = {(one.job.id, one.job.claim_id) for one in self._tasks.values()}
-        unknown = [one for one in held if (one.id, one.claim_id) not in here]
+        for attempt in self._running.values():
+            self._attempts.cancel_again(attempt)
+        unknown = [one for one in held if one.claim_id + one.id not in self._running]
         if unknown:
             async with self._database.begin() as connection:
                 count = await release_unknown(connection, self._node_id, unknown)
@@ -153,50 +165,53 @@ class Consumer:
         self._unsure = False
 
     async def _claim(self) -> None:
-        taken = Counter(attempt.job.key for attempt in self._tasks.values())
-        free = {key: service.concurrency - taken[key] for key, service in self._services.items()}
-        free = {key: count for key, count in free.items() if count > 0}
-        if not free or not await self._any_due(free):
-            self._full = frozenset(self._services) - free.keys()
-            return
-        self._unsure = True
-        async with self._database.autocommit() as connection:
-            rows = await claim_jobs(connection, self._node_id, new_claim_id(), free)
-        self._unsure = False
+        free = {key: min(count, CLAIM_LIMIT) for key, count in self._free.items() if count > 0}
+        wants = await self._wants(free)
+        rows: list[ClaimedJob] = []
+        if wants:
+            self._unsure = True
+            try:
+                rows = await self._database.hot.claim(self._node_id, new_claim_id(), wants)
+            except StoreConflictError:
+                self._hinted = True  # two nodes met at the first job of a group: one has it, the other looks again
+            self._unsure = False
         claimed = Counter(row.key for row in rows)
-        waiting = (key for key, count in free.items() if claimed[key] >= count)
-        self._full = frozenset(chain(waiting, self._services.keys() - free.keys()))
+        self._backlog = frozenset(key for key, count in free.items() if claimed[key] >= count)
         self._hinted = self._hinted and not rows
         for row in rows:
             self._start(row)
 
-    async def _any_due(self, free: Mapping[str, int]) -> bool:
-        if self._database.dialect == "postgresql":
-            return True  # the claim itself is as cheap as the question
-        async with self._database.connect() as connection:
-            return await any_due(connection, list(free))
+    async def _wants(self, free: Mapping[str, int]) -> list[Want]:
+        floors: Mapping[str, int] = {}
+        if self._backlog and self.draw() < AGEING_SHARE:
+            floors = await self._database.hot.oldest_levels(self._backlog)
+        return [Want(key, slots, floors.get(key, LOWEST_FLOOR)) for key, slots in free.items()]
 
     def _start(self, row: ClaimedJob) -> None:
-        attempt = self._attempts.prepare(row, self._services[row.key])
+        why = None
         if not self._claims or self._is_fenced:
-            attempt.interrupt(Interruption.LEASE if self._is_fenced else Interruption.DRAIN)
-        task = asyncio.create_task(self._attempts.run(attempt), name=f"attempt {row.key} {row.id}")
-        self._tasks[task] = attempt
-        task.add_done_callback(self._ended)
+            why = Interruption.LEASE if self._is_fenced else Interruption.DRAIN
+        self._free[row.key] -= 1
+        self._running[row.claim_id + row.id] = self._attempts.start(row, self._offers[row.key], why, self._ended)
+        self._empty.clear()
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        attempt = self._tasks.pop(task)
-        if not task.cancelled() and task.exception() is not None:
-            # Nothing that a handler does gets here. The job is still ours by the database; have it compared.
-            self._log.error("attempt.failed", job=attempt.job.id, reason=repr(task.exception()))
-            self._unsure = True
-        if attempt.job.key in self._full:
+    def _ended(self, attempt: Attempt) -> None:
+        job = attempt.job
+        if self._running.pop(job.claim_id + job.id, None) is None:
+            return  # given up at the end of a drain
+        self._free[job.key] += 1
+        if not self._running:
+            self._empty.set()
+        if job.key in self._backlog or job.group is not None:
             self._woken.set()
 
     async def _release(self) -> None:
         """Hand back what is still held; the attempts that hold it are given up."""
-        for task in list(self._tasks):
-            task.cancel()
+        self._attempts.give_up()
+        for attempt in self._running.values():
+            if attempt.task is not None:
+                attempt.task.cancel()
+        self._running.clear()
         try:
             async with self._database.begin() as connection:
                 count = await hand_back(connection, self._node_id)
@@ -217,10 +232,11 @@ class Consumer:
     async def _all_done(self) -> None:
         async with self._turning:  # a claim on its way comes to its end first
             pass
-        while self._tasks:
-            await asyncio.wait(list(self._tasks))
+        await self._empty.wait()
 
     def _pause(self) -> float:
+        if self._claims and not self._is_fenced and any(self._free[key] > 0 for key in self._backlog):
+            return 0.0
         if self._hinted:
             self._hinted = False
             return min(HINT_SECONDS, self._poll_seconds)
@@ -228,6 +244,9 @@ class Consumer:
 
     async def _wait(self, seconds: float, *, hints: bool) -> None:
         """Wait until the time is over, or somebody wakes the consumer; during an outage hints are not heard."""
+        if seconds <= 0:
+            await asyncio.sleep(0)  # what was just claimed starts before the next claim
+            return
         sleeper = asyncio.create_task(self._clock.sleep(seconds))
         waker = asyncio.create_task(self._woken.wait())
         try:

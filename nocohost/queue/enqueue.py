@@ -16,16 +16,18 @@ from nocohost.api.job import Job
 from nocohost.api.keys import nearest
 from nocohost.api.service import JobType
 from nocohost.node.identity import new_id
-from nocohost.queue.payload import checked_payload, read_payload
+from nocohost.queue.grouping import Grouped
+from nocohost.queue.payload import checked_payload, digest_of
 from nocohost.store.commits import on_commit
 from nocohost.store.database import SqlDatabase
-from nocohost.store.insertion import NewJob, insert_job
+from nocohost.store.hot.values import NewJob
+from nocohost.store.insertion import insert_job, insert_jobs
 from nocohost.store.jobs import get_job
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-IDEMPOTENCY_KEY_LENGTH = 255
+TEXT_LENGTH = 255
 READ_BACK_SECONDS = 5.0
 """How long a lost answer to a commit is worth waiting for the database to come back."""
 PRIORITIES = range(-(2**31), 2**31)
@@ -56,6 +58,7 @@ class JobQueue:
         self._keys = frozenset(keys)
         self._external = frozenset(external_keys)
         self._payload_bytes = payload_bytes
+        self._lone: Grouped[NewJob, datetime] = Grouped(self._insert_rows)
         self.on_enqueued: Callable[[str], None] = _nobody
 
     async def enqueue(
@@ -70,18 +73,17 @@ class JobQueue:
         group: str | None = None,
     ) -> Job:
         """Make one job under ``key`` and return it; see ``nocohost.api.app.Queue.enqueue``."""
-        new = self._new_job(key, payload, idempotency_key, run_at, priority, group)
+        new, seen = self._new_job(key, payload, idempotency_key, run_at, priority, group)
         if connection is not None:
-            job = await self._insert(connection, new)
+            job = await self._insert(connection, new, seen)
             if job.id == new.id:
                 on_commit(connection, lambda: self.on_enqueued(key))
             return job
-        if self._database.in_write_transaction:
-            raise NestedWriteError(
-                f"enqueue of {key} inside database.begin() would wait for itself",
-                hint="pass the transaction along: enqueue(..., connection=connection)",
-            )
-        job = await self._enqueue_alone(new)
+        self._refuse_nested(key)
+        if idempotency_key is None:
+            job = _made(new, seen, await self._insert_alone(new))
+        else:
+            job = await self._enqueue_once(new, seen)
         if job.id == new.id:
             self.on_enqueued(key)
         return job
@@ -97,15 +99,28 @@ class JobQueue:
         group: str | None = None,
     ) -> Sequence[Job]:
         """Make one job for each payload, all or none; see ``nocohost.api.app.Queue.enqueue_many``."""
-        news = [self._new_job(key, payload, None, run_at, priority, group) for payload in payloads]
+        news = []
+        for place, payload in enumerate(payloads, start=1):
+            try:
+                news.append(self._new_job(key, payload, None, run_at, priority, group))
+            except PayloadError as error:
+                raise PayloadError(
+                    f"payload {place}: {error.message}", hint=error.hint, code=error.code, faults=error.faults
+                ) from error
+        if not news:
+            return []
+        rows = [new for new, _ in news]
         if connection is not None:
-            jobs = [await self._insert(connection, new) for new in news]
+            instants = await insert_jobs(connection, rows)
             on_commit(connection, lambda: self.on_enqueued(key))
-            return jobs
-        async with self._database.begin() as own:
-            jobs = [await self._insert(own, new) for new in news]
-        self.on_enqueued(key)
-        return jobs
+        else:
+            self._refuse_nested(key)
+            try:
+                instants = await self._database.hot.insert(rows)
+            except StoreUnavailableError as error:
+                instants = [await self._find(rows[-1].id, key, error)] * len(rows)
+            self.on_enqueued(key)
+        return [_made(new, seen, instant) for (new, seen), instant in zip(news, instants, strict=True)]
 
     def _new_job(
         self,
@@ -115,7 +130,7 @@ class JobQueue:
         run_at: datetime | None,
         priority: int | None,
         group: str | None,
-    ) -> NewJob:
+    ) -> tuple[NewJob, Any]:
         if key not in self._keys and key not in self._external:
             suggestion = nearest(key, self._keys | self._external)
             raise UnknownKeyError(
@@ -123,56 +138,77 @@ class JobQueue:
                 hint=f"did you mean {suggestion!r}?" if suggestion else "see: nocohost plugins list",
             )
         job_type = self._job_type(key) or JobType(key)
-        value, digest = checked_payload(key, payload, job_type.payload, self._payload_bytes)
-        return NewJob(
-            id=new_id(),
-            key=key,
-            payload=value,
-            priority=_checked_priority(job_type.priority if priority is None else priority),
-            run_at=_checked_instant(run_at),
-            group=group,
-            idempotency_key=_checked_idempotency_key(idempotency_key),
-            unique_seconds=job_type.unique_seconds,
-            digest=digest,
+        text, seen = checked_payload(key, payload, job_type.payload, self._payload_bytes)
+        new = NewJob(
+            new_id(),
+            key,
+            text,
+            _checked_priority(job_type.priority if priority is None else priority),
+            _checked_instant(run_at),
+            _checked_text("group", group),
+            _checked_text("idempotency key", idempotency_key),
+            job_type.unique_seconds,
+            b"" if idempotency_key is None else digest_of(text),
         )
+        return new, seen
 
-    async def _enqueue_alone(self, new: NewJob) -> Job:
-        """Write the job in a transaction of its own; an answer that got lost is read back before it is reported."""
-        written = False
+    def _refuse_nested(self, key: str) -> None:
+        if self._database.in_write_transaction:
+            raise NestedWriteError(
+                f"enqueue of {key} inside database.begin() would wait for itself",
+                hint="pass the transaction along: enqueue(..., connection=connection)",
+            )
+
+    async def _insert_rows(self, news: Sequence[NewJob]) -> Sequence[datetime]:
+        return await self._database.hot.insert(news)
+
+    async def _insert_alone(self, new: NewJob) -> datetime:
+        try:
+            return await self._lone.put(new)
+        except StoreUnavailableError as error:
+            return await self._find(new.id, new.key, error)
+
+    async def _enqueue_once(self, new: NewJob, seen: Any) -> Job:
+        """Write a job with an idempotency key, in a transaction of its own."""
+        job: Job | None = None
         try:
             async with self._database.begin() as connection:
-                job = await self._insert(connection, new)
-                written = True
-            return job
-        except StoreUnavailableError:
-            if not written:
+                job = await self._insert(connection, new, seen)
+        except StoreUnavailableError as error:
+            if job is None:
                 raise
-            return await self._read_back(job)
+            error.unsure = True  # the transaction was whole, so it was its commit that was not answered
+            await self._find(job.id, job.key, error)
+        return job
 
-    async def _read_back(self, job: Job) -> Job:
+    async def _find(self, job_id: str, key: str, cause: StoreUnavailableError) -> datetime:
+        """Return when the job was enqueued whose commit was not answered; raises when it is not there."""
+        if not cause.unsure:
+            raise cause
         try:
             await self._database.wait(READ_BACK_SECONDS)
             async with self._database.connect() as connection:
-                await get_job(connection, job.id)
-        except (JobNotFoundError, StoreError) as error:
+                return (await get_job(connection, job_id)).enqueued_at
+        except (JobNotFoundError, StoreError):
             raise StoreUnavailableError(
-                f"the database went away while job {job.id} of {job.key} was committed",
+                f"the database went away while job {job_id} of {key} was committed",
                 hint="it may have been stored; enqueue again with an idempotency key to be sure",
-            ) from error
-        return job
+            ) from cause
 
-    async def _insert(self, connection: "AsyncConnection", new: NewJob) -> Job:
-        job_type = self._job_type(new.key)
-        payload = read_payload(new.key, new.payload, job_type.payload if job_type else None)
+    async def _insert(self, connection: "AsyncConnection", new: NewJob, seen: Any) -> Job:
         job_id, enqueued_at = await insert_job(connection, new)
         if job_id == new.id:
-            return Job(job_id, new.key, payload, enqueued_at=enqueued_at, group=new.group)
+            return _made(new, seen, enqueued_at)
         try:
             first = await get_job(connection, job_id)
         except JobNotFoundError:  # it is over and gone, its idempotency key is not
-            return Job(job_id, new.key, payload)
+            return Job(job_id, new.key, seen)
         attempt = first.attempts + 1
-        return Job(job_id, new.key, payload, attempt, first.fence, first.enqueued_at, first.group)
+        return Job(job_id, new.key, seen, attempt, first.fence, first.enqueued_at, first.group)
+
+
+def _made(new: NewJob, seen: Any, enqueued_at: datetime | None) -> Job:
+    return Job(new.id, new.key, seen, enqueued_at=enqueued_at, group=new.group)
 
 
 def _checked_priority(priority: int) -> int:
@@ -191,12 +227,11 @@ def _checked_instant(run_at: datetime | None) -> datetime | None:
     return run_at
 
 
-def _checked_idempotency_key(idempotency_key: str | None) -> str | None:
-    if idempotency_key is None:
+def _checked_text(what: str, text: str | None) -> str | None:
+    if text is None:
         return None
-    if not 0 < len(idempotency_key) <= IDEMPOTENCY_KEY_LENGTH or not idempotency_key.isprintable():
+    if not isinstance(text, str) or not 0 < len(text) <= TEXT_LENGTH or not text.isprintable():
         raise PayloadError(
-            f"the idempotency key {idempotency_key[:40]!r} cannot be",
-            hint=f"1 to {IDEMPOTENCY_KEY_LENGTH} printable characters",
+            f"the {what} {str(text)[:40]!r} cannot be", hint=f"a text of 1 to {TEXT_LENGTH} printable characters"
         )
-    return idempotency_key
+    return text

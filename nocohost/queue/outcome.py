@@ -5,15 +5,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import isfinite
 from random import random
-from typing import Any
+from typing import Any, NamedTuple
 
 from nocohost.api.errors import PayloadError
 from nocohost.api.job import DeadLetter, JobState, Retry, Snooze
 from nocohost.api.service import Service
-from nocohost.queue.payload import json_value
-from nocohost.store.endings import Ending
+from nocohost.queue.payload import json_text
+from nocohost.store.endings import storable
+from nocohost.store.hot.values import ClaimedJob, Settlement
 
 LONGEST_DELAY_SECONDS = 10 * 365 * 86400.0
+CRASHES = 3
+"""So many children that died of a job make it a dead letter."""
 
 
 class Interruption(StrEnum):
@@ -31,21 +34,31 @@ class Interruption(StrEnum):
     """The attempt took longer than the service allows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What is written after an attempt: an ending, or the job goes back to pending; or nothing at all."""
+class Verdict(NamedTuple):
+    """What is written after an attempt: its job ends in ``state``, or goes back to pending; or nothing at all."""
 
     name: str
-    """``succeeded``, ``dead``, ``cancelled``, ``retried``, ``snoozed``, ``released`` or ``fenced``."""
-    ending: Ending | None = None
+    """``succeeded``, ``dead``, ``cancelled``, ``retried``, ``crashed``, ``snoozed``, ``released`` or ``fenced``."""
+    state: JobState = JobState.PENDING
+    value: str | None = None
+    """JSON text."""
     delay_seconds: float = 0.0
     charge: bool = False
+    crash: bool = False
     error: str | None = None
+
+    def settle(self, job: ClaimedJob) -> Settlement:
+        """Return what is written of the job that the attempt was of."""
+        error = None if self.error is None else storable(self.error)
+        return Settlement(
+            job.id, job.claim_id, self.state, self.value, error, self.charge, self.crash, self.delay_seconds
+        )
 
 
 FENCED = Verdict("fenced")
 RELEASED = Verdict("released")
-CANCELLED = Verdict("cancelled", Ending(JobState.CANCELLED, last_error="cancelled on request"))
+CANCELLED = Verdict("cancelled", JobState.CANCELLED, error="cancelled on request")
+SUCCEEDED = Verdict("succeeded", JobState.SUCCEEDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,24 +74,39 @@ class Rules:
 
     def returned(self, outcome: Any) -> Verdict:
         """Judge what the handler returned."""
+        if outcome is None:
+            return SUCCEEDED
         if isinstance(outcome, DeadLetter):
             return dead(str(outcome.reason))
         if isinstance(outcome, Retry | Snooze):
             return self._later(outcome)
         try:
-            value = json_value("what the handler returned", outcome)
+            value = json_text("what the handler returned", outcome)
         except PayloadError as error:
             return self.failed(f"{error.message}; return None, a JSON value, Retry, Snooze or DeadLetter")
-        return Verdict("succeeded", Ending(JobState.SUCCEEDED, value=value))
+        return Verdict("succeeded", JobState.SUCCEEDED, value)
 
     def failed(self, error: str, delay_seconds: float | None = None) -> Verdict:
         """Judge a failed attempt: again after the backoff, or a dead letter when the attempts are used up."""
         failures = self.charged + 1
         if failures >= self.attempts:
-            return Verdict("dead", Ending(JobState.DEAD, last_error=error, charge=True), charge=True, error=error)
+            return Verdict("dead", JobState.DEAD, charge=True, error=error)
         if delay_seconds is None:
             delay_seconds = self.service.backoff.delay_seconds(failures, self.draw)
         return Verdict("retried", delay_seconds=min(delay_seconds, LONGEST_DELAY_SECONDS), charge=True, error=error)
+
+    def crashed(self, error: str, crashes: int) -> Verdict:
+        """Judge an attempt whose child died of it, after ``crashes`` others had."""
+        if self.service.on_crash == "fail":
+            return self.failed(error)._replace(crash=True)
+        if self.service.on_crash == "hold":
+            return Verdict("dead", JobState.DEAD, crash=True, error=f"held for a person: {error}")
+        if crashes + 1 >= CRASHES:
+            return Verdict(
+                "dead", JobState.DEAD, crash=True, error=f"{crashes + 1} children died of it; the last: {error}"
+            )
+        delay_seconds = self.service.backoff.delay_seconds(crashes + 1, self.draw)
+        return Verdict("crashed", delay_seconds=delay_seconds, crash=True, error=error)
 
     def interrupted(self, why: Interruption) -> Verdict:
         """Judge an attempt whose handler this node cancelled."""
@@ -101,4 +129,4 @@ class Rules:
 
 def dead(reason: str) -> Verdict:
     """Return the verdict on a job that can never succeed; the attempt is not charged, for nothing would come of it."""
-    return Verdict("dead", Ending(JobState.DEAD, last_error=reason), error=reason)
+    return Verdict("dead", JobState.DEAD, error=reason)

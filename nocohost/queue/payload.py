@@ -11,14 +11,18 @@ from pydantic_core import from_json
 
 from nocohost.api.errors import PayloadError, PayloadTooLargeError
 
+CANONICAL = json.JSONEncoder(allow_nan=False, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
-def checked_payload(key: str, payload: Any, model: type[BaseModel] | None, limit_bytes: int) -> tuple[Any, bytes]:
-    """Return the payload as the JSON value that is stored, and the SHA-256 of its canonical text.
+
+def checked_payload(key: str, payload: Any, model: type[BaseModel] | None, limit_bytes: int) -> tuple[str, Any]:
+    """Return the payload as the canonical JSON text that is stored, and as its handler will get it.
 
     Raises ``PayloadError`` and ``PayloadTooLargeError``.
     """
     if isinstance(payload, BaseModel):
         value = _dumped(key, payload, model)
+    elif isinstance(payload, dict):
+        value = payload
     elif isinstance(payload, Mapping):
         value = dict(payload)
     else:
@@ -26,16 +30,26 @@ def checked_payload(key: str, payload: Any, model: type[BaseModel] | None, limit
             f"the payload of {key} is a {type(payload).__name__}",
             hint=f"give a JSON object{f' or a {model.__name__}' if model else ''}",
         )
-    text = _canonical(f"the payload of {key}", value)
-    if model is not None:
-        value = _dumped(key, read_payload(key, text, model), model)
-        text = _canonical(f"the payload of {key}", value)
-    if len(text) > limit_bytes:
+    what = f"the payload of {key}"
+    text = json_text(what, value)
+    seen: Any
+    if model is None:
+        seen = from_json(text)
+    else:
+        seen = read_payload(key, text.encode(), model)
+        text = json_text(what, _dumped(key, seen, model))
+    # Every character has at least one byte: most texts need not be encoded to see that they are short enough.
+    if len(text) * 4 > limit_bytes and len(text.encode()) > limit_bytes:
         raise PayloadTooLargeError(
-            f"the payload of {key} has {len(text)} bytes, {limit_bytes} are accepted",
+            f"the payload of {key} has {len(text.encode())} bytes, {limit_bytes} are accepted",
             hint="store the data in a table or file and enqueue its id",
         )
-    return from_json(text), sha256(text).digest()
+    return text, seen
+
+
+def digest_of(text: str) -> bytes:
+    """Return the SHA-256 of canonical JSON text."""
+    return sha256(text.encode()).digest()
 
 
 def read_payload(key: str, stored: Any, model: type[BaseModel] | None) -> Any:
@@ -45,7 +59,7 @@ def read_payload(key: str, stored: Any, model: type[BaseModel] | None) -> Any:
     """
     if model is None:
         return from_json(stored) if isinstance(stored, bytes) else stored
-    text = stored if isinstance(stored, bytes) else _canonical(f"the payload of {key}", stored)
+    text = stored if isinstance(stored, bytes) else json_text(f"the payload of {key}", stored).encode()
     try:
         return model.model_validate_json(text)
     except ValidationError as error:
@@ -60,7 +74,24 @@ def read_payload(key: str, stored: Any, model: type[BaseModel] | None) -> Any:
 
 def json_value(what: str, value: Any) -> Any:
     """Return ``value`` as strict JSON gives it back; raises ``PayloadError`` naming ``what`` and the place at fault."""
-    return None if value is None else from_json(_canonical(what, value))
+    return None if value is None else from_json(json_text(what, value))
+
+
+def json_text(what: str, value: Any) -> str:
+    """Return ``value`` as canonical JSON text; raises ``PayloadError`` naming ``what`` and the place at fault."""
+    try:
+        text = CANONICAL.encode(value)
+        # What JSON does not give back as it was, such as a key that is a number, is looked at closely.
+        if from_json(text) == value:
+            return text
+        fault = _fault(value, "")
+        if not fault:
+            return text
+    except RecursionError:
+        fault = "nested too deeply"
+    except (ValueError, TypeError) as error:  # a lone surrogate, a cycle, deeper than the reader goes, an odd mapping
+        fault = _named(value) or str(error)
+    raise PayloadError(f"{what} is not JSON: {fault}", faults=[fault])
 
 
 def _dumped(key: str, payload: BaseModel, model: type[BaseModel] | None) -> Any:
@@ -77,19 +108,12 @@ def _dumped(key: str, payload: BaseModel, model: type[BaseModel] | None) -> Any:
         raise PayloadError(f"the payload of {key} is not JSON: {error}") from error
 
 
-def _canonical(what: str, value: Any) -> bytes:
+def _named(value: Any) -> str:
+    """Return the place at fault, or the empty string when it cannot be found."""
     try:
-        fault = _fault(value, "")
-        if not fault:
-            text = json.dumps(value, allow_nan=False, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-            encoded = text.encode()
-            from_json(encoded)
-            return encoded
+        return _fault(value, "")
     except RecursionError:
-        fault = "nested too deeply"
-    except (ValueError, TypeError) as error:  # a lone surrogate, a cycle, deeper than the reader goes, an odd mapping
-        fault = str(error)
-    raise PayloadError(f"{what} is not JSON: {fault}", faults=[fault])
+        return "nested too deeply"
 
 
 def _fault(value: Any, place: str, *, strict: bool = True) -> str:

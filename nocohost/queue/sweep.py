@@ -62,7 +62,7 @@ class Sweep:
             async with self._database.begin() as connection:
                 freed = await free_orphans(connection, self._node_id, self._keys, BATCH)
             for orphan in freed.orphans:
-                self._metrics.freed(orphan.key)
+                self._metrics.of(orphan.key).freed()
                 self._log.warning("job.orphan_freed", job=orphan.id, key=orphan.key, lost=orphan.node_id)
             if len(freed.orphans) < BATCH and freed.cancelled < BATCH:
                 return

@@ -2,26 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Protocol
 
 from sqlalchemy import (
-    ARRAY,
     ColumnElement,
-    Integer,
-    Select,
-    Text,
     Update,
     and_,
-    any_,
-    cast,
     exists,
-    func,
     literal,
     literal_column,
-    null,
     select,
-    true,
     union_all,
     update,
 )
@@ -29,45 +19,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nocohost.api.errors import FenceLostError
 from nocohost.api.job import JobState
-from nocohost.store.endings import Ending, end_jobs, storable
-from nocohost.store.schema import history, jobs, nodes
-from nocohost.store.types import db_after, db_now
+from nocohost.store.endings import Ending, end_jobs
+from nocohost.store.hot.values import ClaimedJob
+from nocohost.store.schema import history, jobs
+from nocohost.store.types import db_now
 
 PENDING: ColumnElement[str] = literal_column("'pending'")
 RUNNING: ColumnElement[str] = literal_column("'running'")
 """Spelt out in the SQL, because a partial index is not found through a parameter."""
-CLAIMED = (
-    jobs.c.id,
-    jobs.c.key,
-    jobs.c.payload,
-    jobs.c.priority,
-    jobs.c.group,
-    jobs.c.run_at,
-    jobs.c.enqueued_at,
-    jobs.c.started_at,
-    jobs.c.attempts,
-    jobs.c.losses,
-    jobs.c.fence,
-    jobs.c.claim_id,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimedJob:
-    """A job as the node that has just claimed it gets it; ``claim_id`` is its right to write."""
-
-    id: str
-    key: str
-    payload: Any
-    priority: int
-    group: str | None
-    run_at: datetime
-    enqueued_at: datetime
-    started_at: datetime
-    attempts: int
-    losses: int
-    fence: int
-    claim_id: str
 
 
 class Claimed(Protocol):
@@ -105,79 +64,10 @@ async def any_due(connection: AsyncConnection, keys: Sequence[str]) -> bool:
     return (await connection.execute(query)).first() is not None
 
 
-async def claim_jobs(
-    connection: AsyncConnection, node_id: str, claim_id: str, slots: Mapping[str, int]
-) -> list[ClaimedJob]:
-    """Take up to ``slots[key]`` due jobs of each key for a node, in the order of priority, ``run_at`` and id.
-
-    Nothing is taken for a node that is not serving or whose lease has ended. One statement on PostgreSQL; on SQLite
-    one for each key, so the connection must be in a write transaction.
-    """
-    free = {key: count for key, count in slots.items() if count > 0}
-    if not free:
-        return []
-    if connection.dialect.name == "postgresql":
-        statements = [postgresql_claim(node_id, claim_id, free)]
-    else:
-        statements = [_sqlite_claim(node_id, claim_id, key, count) for key, count in free.items()]
-    rows = [ClaimedJob(*row) for statement in statements for row in await connection.execute(statement)]
-    return sorted(rows, key=lambda row: (row.priority, row.run_at, row.id))
-
-
-def postgresql_claim(node_id: str, claim_id: str, free: Mapping[str, int]) -> Any:
-    """Return PostgreSQL's claim: for each key its due jobs, passing over those that others are taking right now."""
-    wanted = func.unnest(cast(list(free), ARRAY(Text)), cast(list(free.values()), ARRAY(Integer)))
-    slot = wanted.table_valued("key", "slots").render_derived(name="slot")
-    due = (
-        select(jobs.c.id)
-        .where(jobs.c.key == slot.c.key, _due())
-        .order_by(jobs.c.priority, jobs.c.run_at, jobs.c.id)
-        .limit(slot.c.slots)
-        .with_for_update(skip_locked=True)
-        .lateral("due")
-    )
-    chosen = select(due.c.id).select_from(slot.join(due, true())).where(_is_serving(node_id))
-    once = chosen.cte("chosen").prefix_with("MATERIALIZED")
-    # As an array, for which the planner expects few elements: joined, an unknown limit makes it read the whole table.
-    ids = func.array(select(once.c.id).scalar_subquery(), type_=ARRAY(jobs.c.id.type))
-    return _taken(node_id, claim_id).where(jobs.c.id == any_(ids)).returning(*CLAIMED)
-
-
 async def held_jobs(connection: AsyncConnection, node_id: str) -> list[HeldJob]:
     """Return what a node holds by the database's account."""
     query = select(jobs.c.id, jobs.c.claim_id, jobs.c.cancel_requested).where(_held_by(node_id))
     return [HeldJob(*row) for row in await connection.execute(query)]
-
-
-async def finish(connection: AsyncConnection, job: ClaimedJob, ending: Ending) -> bool:
-    """End the job; return False, having written nothing, when the claim has moved."""
-    return bool(await end_jobs(connection, holds(job.id, job.claim_id), ending))
-
-
-async def give_back(
-    connection: AsyncConnection,
-    job: ClaimedJob,
-    *,
-    delay_seconds: float = 0.0,
-    charge: bool = False,
-    last_error: str | None = None,
-) -> bool:
-    """Put the job back to pending, due after ``delay_seconds``; return False when the claim has moved.
-
-    A job that somebody asked to cancel meanwhile ends as cancelled instead.
-    """
-    changes: dict[str, Any] = {"state": JobState.PENDING.value, "claim_id": None}
-    if delay_seconds > 0:
-        changes["run_at"] = db_after(float(delay_seconds))
-    if charge:
-        changes["attempts"] = jobs.c.attempts + 1
-    if last_error is not None:
-        changes["last_error"] = storable(last_error)
-    mine = holds(job.id, job.claim_id)
-    result = await connection.execute(update(jobs).where(mine, ~jobs.c.cancel_requested).values(**changes))
-    if result.rowcount:
-        return True
-    return await finish(connection, job, Ending(JobState.CANCELLED, last_error=last_error, charge=charge))
 
 
 async def release_unknown(connection: AsyncConnection, node_id: str, known: Sequence[HeldJob]) -> int:
@@ -259,30 +149,5 @@ def _due() -> ColumnElement[bool]:
     return and_(jobs.c.state == PENDING, jobs.c.run_at <= select(db_now()).scalar_subquery())
 
 
-def _is_serving(node_id: str) -> ColumnElement[bool]:
-    return exists().where(nodes.c.id == node_id, nodes.c.state == "serving", nodes.c.lease_until > db_now())
-
-
-def _taken(node_id: str, claim_id: str) -> Update:
-    return update(jobs).values(
-        state=JobState.RUNNING.value,
-        claim_id=claim_id,
-        node_id=node_id,
-        fence=jobs.c.fence + 1,
-        started_at=db_now(),
-        progress=null(),
-    )
-
-
 def _released(where: ColumnElement[bool]) -> Update:
     return update(jobs).where(where).values(state=JobState.PENDING.value, claim_id=None)
-
-
-def _sqlite_claim(node_id: str, claim_id: str, key: str, count: int) -> Any:
-    chosen: Select[Any] = (
-        select(jobs.c.id)
-        .where(jobs.c.key == key, _due(), _is_serving(node_id))
-        .order_by(jobs.c.priority, jobs.c.run_at, jobs.c.id)
-        .limit(count)
-    )
-    return _taken(node_id, claim_id).where(jobs.c.id.in_(chosen)).returning(*CLAIMED)

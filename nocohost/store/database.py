@@ -30,6 +30,9 @@ from nocohost.store.engine import (
     make_sync_engine,
     shown,
 )
+from nocohost.store.hot.postgresql import PostgresqlHotStore
+from nocohost.store.hot.sqlite import SqliteHotStore
+from nocohost.store.hot.values import HotStore
 from nocohost.store.translate import translated
 from nocohost.store.writer import TURN_SECONDS, WriterTurn, place_of_caller
 
@@ -60,6 +63,12 @@ class SqlDatabase:
             self._reading = self._engine.execution_options(postgresql_readonly=True)
             self._alone = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._turn = WriterTurn()
+        self.hot: HotStore = (
+            SqliteHotStore(self.open_sync, self._turn, self.shown)
+            if self.dialect == "sqlite"
+            else PostgresqlHotStore(self._alone, self.shown)
+        )
+        """The statements that every job costs."""
 
     @property
     def dialect(self) -> str:
@@ -160,7 +169,8 @@ class SqlDatabase:
                 pause = min(pause * 2, LONGEST_WAIT_SECONDS)
 
     async def close(self) -> None:
-        """Close every pooled connection."""
+        """Close every connection."""
+        await self.hot.close()
         await self._engine.dispose()
         if self.dialect == "sqlite":
             await self._reading.dispose()

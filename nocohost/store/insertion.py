@@ -1,34 +1,21 @@
 """New jobs: written once, also when the same idempotency key comes from many callers at a time."""
 
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, cast
 
-from sqlalchemy import case, insert, literal, null, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import null, select, update
+from sqlalchemy.dialects import postgresql as on_postgresql
+from sqlalchemy.dialects import sqlite as on_sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nocohost.api.errors import JobConflictError, StoreConflictError
-from nocohost.api.job import JobState
-from nocohost.store.schema import idempotency, jobs
-from nocohost.store.types import Instant, db_now
+from nocohost.store.hot import postgresql, sqlite
+from nocohost.store.hot.values import NewJob
+from nocohost.store.schema import idempotency
+from nocohost.store.types import MICROSECOND, db_now
 
 TRIES = 5
-
-
-@dataclass(frozen=True, slots=True)
-class NewJob:
-    """A job to be. ``run_at`` None or in the past means now; ``digest`` is that of the canonical payload."""
-
-    id: str
-    key: str
-    payload: Any
-    priority: int
-    run_at: datetime | None
-    group: str | None
-    idempotency_key: str | None
-    unique_seconds: float
-    digest: bytes
 
 
 class Inserted(NamedTuple):
@@ -47,19 +34,23 @@ async def insert_job(connection: AsyncConnection, new: NewJob) -> Inserted:
         owner = await _own_idempotency_key(connection, new, new.idempotency_key)
         if owner != new.id:
             return Inserted(owner, None)
-    due = db_now() if new.run_at is None else _not_before_now(new.run_at)
-    statement = insert(jobs).values(
-        id=new.id,
-        key=new.key,
-        state=JobState.PENDING.value,
-        payload=new.payload,
-        priority=new.priority,
-        run_at=due,
-        enqueued_at=db_now(),
-        group=new.group,
-        idempotency_key=new.idempotency_key,
-    )
-    return Inserted(new.id, await connection.scalar(statement.returning(jobs.c.enqueued_at)))
+    (enqueued_at,) = await insert_jobs(connection, [new])
+    return Inserted(new.id, enqueued_at)
+
+
+async def insert_jobs(connection: AsyncConnection, news: Sequence[NewJob]) -> Sequence[datetime]:
+    """Write jobs inside the caller's write transaction, their idempotency keys unasked; return when each was enqueued.
+
+    One statement on PostgreSQL.
+    """
+    if connection.dialect.name == "postgresql":
+        rows = await connection.exec_driver_sql(postgresql.INSERT, postgresql.insertion(news))
+        instants: dict[str, datetime] = dict(tuple(row) for row in cast("Iterable[Any]", rows))
+        return [instants[new.id].astimezone(UTC) for new in news]
+    now = await connection.scalar(select(db_now()))
+    assert now is not None
+    await connection.exec_driver_sql(sqlite.INSERT, sqlite.insertion(news, now))
+    return [now + MICROSECOND * place for place in range(len(news))]
 
 
 async def _own_idempotency_key(connection: AsyncConnection, new: NewJob, idempotency_key: str) -> str:
@@ -67,7 +58,7 @@ async def _own_idempotency_key(connection: AsyncConnection, new: NewJob, idempot
 
     Waits for a transaction that is about to take the same key, and goes by what comes of it.
     """
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    dialect = on_postgresql if connection.dialect.name == "postgresql" else on_sqlite
     mine = {"digest": new.digest, "job_id": new.id, "unique_seconds": new.unique_seconds}
     taking = dialect.insert(idempotency).values(key=new.key, idempotency_key=idempotency_key, **mine)
     this_key = (idempotency.c.key == new.key, idempotency.c.idempotency_key == idempotency_key)
@@ -99,8 +90,3 @@ def _same_job(job_id: str, digest: bytes, new: NewJob, idempotency_key: str) -> 
             hint="one key for one request: use a new key for a new payload",
         )
     return job_id
-
-
-def _not_before_now(instant: datetime) -> Any:
-    wanted = literal(instant, Instant())
-    return case((wanted > db_now(), wanted), else_=db_now())

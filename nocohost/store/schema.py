@@ -48,8 +48,8 @@ jobs = Table(
         "priority",
         "run_at",
         "id",
-        postgresql_where=text("state = 'pending'"),
-        sqlite_where=text("state = 'pending'"),
+        postgresql_where=text("state = 'pending' AND \"group\" IS NULL"),
+        sqlite_where=text("state = 'pending' AND \"group\" IS NULL"),
     ),
     Index(
         "nocohost_jobs_group",

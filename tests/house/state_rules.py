@@ -29,11 +29,9 @@ FENCES: Mapping[str, tuple[str, int]] = {
     "nocohost/child/call.py": ("job run: the same in a thread or a child", 1),
     "nocohost/web/gate.py": ("HTTP middleware: whatever a handler raises is answered", 1),
     "nocohost/queue/supervision.py": ("supervised background loop: it is logged and goes on", 2),
+    "nocohost/queue/grouping.py": ("batch flusher: every waiter gets the error", 1),
 }
-"""Where ``except Exception`` may stand: file -> (which of the five fences and why, how many times).
-
-The fifth, the batch flusher, is not built yet.
-"""
+"""Where ``except Exception`` may stand: file -> (which of the five fences and why, how many times)."""
 
 
 def mutable_modules(modules: Sequence[Module]) -> Iterator[str]:

@@ -11,13 +11,14 @@ from nocohost.api.app import App
 from nocohost.api.clock import Clock
 from nocohost.api.service import JobType, Service
 from nocohost.node.clock import SystemClock
-from nocohost.node.identity import new_id
+from nocohost.node.identity import new_claim_id, new_id
 from nocohost.queue.attempt import Attempts
 from nocohost.queue.consumer import Consumer
 from nocohost.queue.enqueue import JobQueue
 from nocohost.queue.metrics import QueueMetrics
 from nocohost.queue.sweep import Sweep
 from nocohost.store.database import SqlDatabase
+from nocohost.store.hot.values import ClaimedJob, Settlement, Want
 from nocohost.store.jobs import JobRow, get_job
 from nocohost.store.nodes import NodeRecord, register_node
 
@@ -42,6 +43,16 @@ def make_queue(database: SqlDatabase, *types: JobType, external: tuple[str, ...]
     return JobQueue(database, declared.get, keys=declared, external_keys=external, payload_bytes=262_144)
 
 
+async def claim(database: SqlDatabase, node: str, key: str = KEY, count: int = 1) -> list[ClaimedJob]:
+    """Claim up to ``count`` jobs of ``key`` for a node."""
+    return await database.hot.claim(node, new_claim_id(), [Want(key, count)])
+
+
+async def settle(database: SqlDatabase, row: ClaimedJob, state: str = "succeeded", **more: Any) -> bool:
+    """Settle one claimed job; False when the claim has moved."""
+    return bool(await database.hot.settle([Settlement(row.id, row.claim_id, state, **more)]))
+
+
 def make_consumer(
     database: SqlDatabase,
     node_id: str,
@@ -49,6 +60,7 @@ def make_consumer(
     types: Mapping[str, JobType] | None = None,
     clock: Clock | None = None,
     poll_seconds: float = 0.05,
+    draw: Callable[[], float] = lambda: 1.0,
 ) -> Consumer:
     clock = clock or SystemClock()
     attempts = Attempts(
@@ -61,7 +73,9 @@ def make_consumer(
         metrics=QueueMetrics(CollectorRegistry()),
     )
     served = {service.key: service for service in services}
-    return Consumer(database, node_id, served, attempts, clock=clock, log=LOG, poll_seconds=poll_seconds)
+    consumer = Consumer(database, node_id, served, attempts, clock=clock, log=LOG, poll_seconds=poll_seconds)
+    consumer.draw = draw
+    return consumer
 
 
 def make_sweep(database: SqlDatabase, node_id: str, *keys: str, clock: Clock | None = None) -> Sweep:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 
 import pytest
 from integration.queue_bench import KEY, join_node, make_consumer, make_queue, make_sweep
@@ -10,8 +11,11 @@ from sqlalchemy import event, text
 from nocohost.api.job import Job
 from nocohost.api.service import Service
 from nocohost.node.identity import new_claim_id, new_id
-from nocohost.store.claims import any_due, claim_jobs, held_jobs, postgresql_claim
+from nocohost.store.claims import held_jobs
 from nocohost.store.database import SqlDatabase
+from nocohost.store.hot.postgresql import CLAIM
+from nocohost.store.hot.sqlite import ANY_DUE
+from nocohost.store.hot.values import ClaimedJob, Want
 from nocohost.testing.clock import FakeClock
 
 BACKLOG = """
@@ -34,11 +38,9 @@ async def test_a_claim_uses_the_partial_index_past_a_backlog(explained: SqlDatab
     async with explained.begin() as connection:
         await connection.execute(text(BACKLOG))
         await connection.execute(text("ANALYZE nocohost_jobs"))
+    parameters = {"node": node, "claim": new_claim_id(), "keys": [KEY, "none:such"], "slots": [5, 5], "floors": [0, 0]}
     async with explained.begin() as connection:
-        statement = postgresql_claim(node, new_claim_id(), {KEY: 5, "none:such": 5})
-        compiled = statement.compile(dialect=connection.dialect)
-        sql = f"EXPLAIN (ANALYZE, FORMAT TEXT) {compiled}"
-        rows = await connection.exec_driver_sql(sql, compiled.construct_params())
+        rows = await connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT TEXT) {CLAIM}", parameters)
         plan = "\n".join(row[0] for row in rows)
     assert "Index Scan using nocohost_jobs_due" in plan or "Index Only Scan using nocohost_jobs_due" in plan, plan
     assert "Seq Scan on nocohost_jobs" not in plan, plan
@@ -62,11 +64,7 @@ async def test_the_cheap_question_on_sqlite_uses_the_partial_index(database: Sql
     if database.dialect != "sqlite":
         pytest.skip("SQLite's planner")
     async with database.connect() as connection:
-        seen = []
-        event.listen(connection.sync_connection, "before_cursor_execute", lambda *call: seen.append(call[2:4]))
-        assert not await any_due(connection, [KEY, "other:key"])
-        _begin, (sql, parameters) = seen
-        rows = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", parameters)
+        rows = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {ANY_DUE}", {"key": KEY})
         assert "nocohost_jobs_due" in "\n".join(row[3] for row in rows)
 
 
@@ -76,14 +74,14 @@ async def test_a_claim_takes_each_key_as_far_as_it_has_slots(database: SqlDataba
         for _ in range(4):
             await queue.enqueue(key, {})
     node = await join_node(database)
-    async with database.begin() as connection:
-        rows = await claim_jobs(
-            connection, node, new_claim_id(), {KEY: 3, "other:key": 1, "none:such": 2, "full:key": 0}
-        )
+    wants = [Want(KEY, 3), Want("other:key", 1), Want("none:such", 2), Want("full:key", 0)]
+    rows = await database.hot.claim(node, new_claim_id(), wants)
     assert sorted(row.key for row in rows) == ["other:key", KEY, KEY, KEY]
 
 
-async def test_an_idle_node_sends_less_than_two_statements_a_second(database: SqlDatabase) -> None:
+async def test_an_idle_node_sends_less_than_two_statements_a_second(
+    database: SqlDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Consumer and sweep, for 20 seconds of their clock; the heartbeat adds one every three seconds."""
 
     async def handler(job: Job) -> None:
@@ -98,6 +96,13 @@ async def test_an_idle_node_sends_less_than_two_statements_a_second(database: Sq
     engines = {database._engine.sync_engine, getattr(database, "_reading", database._engine).sync_engine}
     for engine in engines:
         event.listen(engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
+    claim = database.hot.claim
+
+    async def counted(node_id: str, claim_id: str, wants: Sequence[Want]) -> list[ClaimedJob]:
+        statements.append("claim")
+        return await claim(node_id, claim_id, wants)
+
+    monkeypatch.setattr(database.hot, "claim", counted)
     loops = [asyncio.create_task(consumer.run()), asyncio.create_task(sweep.run())]
     for _ in range(80):
         clock.advance(0.25)

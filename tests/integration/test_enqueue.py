@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,6 +23,7 @@ from nocohost.api.job import JobState
 from nocohost.api.service import JobType
 from nocohost.store.database import SqlDatabase
 from nocohost.store.endings import Ending, end_jobs
+from nocohost.store.hot.values import NewJob
 from nocohost.store.jobs import drop_job, retry_job
 from nocohost.store.schema import idempotency, jobs, limits
 from nocohost.store.types import db_after
@@ -139,6 +140,29 @@ async def test_a_lost_answer_is_read_back_before_it_is_reported(
     database: SqlDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queue = make_queue(database)
+    insert, commits = database.hot.insert, True
+
+    async def lossy(news: Sequence[NewJob]) -> Sequence[datetime]:
+        """A write that reaches the database or not, while its answer never comes back."""
+        if commits:
+            await insert(news)
+        lost = StoreUnavailableError("connection lost")
+        lost.unsure = True
+        raise lost
+
+    monkeypatch.setattr(database.hot, "insert", lossy)
+    job = await queue.enqueue(KEY, {})
+    assert (await read_job(database, job.id)).state == "pending"
+    assert len(await queue.enqueue_many(KEY, [{}, {}])) == 2
+    commits = False
+    with pytest.raises(StoreUnavailableError, match=r"while job .* was committed"):
+        await queue.enqueue(KEY, {})
+
+
+async def test_the_lost_answer_to_an_idempotent_enqueue_is_read_back(
+    database: SqlDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = make_queue(database)
     begin = database.begin
     commits = True
 
@@ -157,11 +181,11 @@ async def test_a_lost_answer_is_read_back_before_it_is_reported(
             raise StoreUnavailableError("connection lost")
 
     monkeypatch.setattr(database, "begin", Lossy)
-    job = await queue.enqueue(KEY, {})
+    job = await queue.enqueue(KEY, {}, idempotency_key=str(commits))
     assert (await read_job(database, job.id)).state == "pending"
     commits = False
     with pytest.raises(StoreUnavailableError, match=r"while job .* was committed"):
-        await queue.enqueue(KEY, {})
+        await queue.enqueue(KEY, {}, idempotency_key=str(commits))
     assert await count_jobs(database) == 1
 
 

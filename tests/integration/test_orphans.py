@@ -3,18 +3,19 @@
 import asyncio
 import time
 
-from integration.queue_bench import KEY, LOG, join_node, make_queue, make_sweep, node_record, read_job
+from integration.queue_bench import KEY, LOG, claim, join_node, make_queue, make_sweep, node_record, read_job, settle
 from sqlalchemy import delete, func, select, update
 
 from nocohost.api.job import JobState
 from nocohost.node.clock import SystemClock
-from nocohost.node.identity import new_claim_id, new_id
+from nocohost.node.identity import new_id
 from nocohost.node.setting_models import Timing
 from nocohost.queue.beat import Beat
 from nocohost.queue.sweep import Upkeep
-from nocohost.store.claims import ClaimedJob, claim_jobs, finish, give_back, was_written
+from nocohost.store.claims import was_written
 from nocohost.store.database import SqlDatabase
 from nocohost.store.endings import Ending, end_jobs
+from nocohost.store.hot.values import ClaimedJob
 from nocohost.store.jobs import cancel_job
 from nocohost.store.nodes import is_served, leave_cluster, live_nodes, register_node, set_node_state
 from nocohost.store.orphans import free_orphans
@@ -22,11 +23,6 @@ from nocohost.store.schema import history, idempotency, jobs, nodes
 from nocohost.store.types import db_after
 
 SUCCEEDED = Ending(JobState.SUCCEEDED)
-
-
-async def claim(database: SqlDatabase, node: str, key: str = KEY, count: int = 1) -> list[ClaimedJob]:
-    async with database.begin() as connection:
-        return await claim_jobs(connection, node, new_claim_id(), {key: count})
 
 
 async def lose(database: SqlDatabase, node: str) -> None:
@@ -92,8 +88,7 @@ async def test_rescue_never_overwrites_terminal(database: SqlDatabase) -> None:
         await lose(database, frozen)
 
         async def ack(row: ClaimedJob) -> bool:
-            async with database.autocommit() as connection:
-                return await finish(connection, row, SUCCEEDED)
+            return await settle(database, row)
 
         *acked, _ = await asyncio.gather(*(ack(row) for row in rows), make_sweep(database, other).turn())
         for row, won in zip(rows, acked, strict=True):
@@ -111,11 +106,12 @@ async def test_a_frozen_and_revived_node_is_refused_everything(database: SqlData
     await make_sweep(database, other).turn()
     (new,) = await claim(database, other)
     assert (old.fence, new.fence) == (1, 2)
-    async with database.begin() as connection:
-        assert not await finish(connection, old, SUCCEEDED)
-        assert not await give_back(connection, old, charge=True)
+    assert not await settle(database, old)
+    assert not await settle(database, old, "pending", charge=True)
+    async with database.connect() as connection:
         assert not await was_written(connection, old, frozen)
-        assert await finish(connection, new, SUCCEEDED)
+    assert await settle(database, new)
+    async with database.connect() as connection:
         assert await was_written(connection, new, other)
         assert not await was_written(connection, old, frozen)
 
@@ -124,10 +120,11 @@ async def test_a_write_whose_answer_was_lost_is_recognised(database: SqlDatabase
     await make_queue(database).enqueue(KEY, {})
     node = await join_node(database)
     (row,) = await claim(database, node)
-    async with database.begin() as connection:
+    async with database.connect() as connection:
         assert not await was_written(connection, row, node)
-        assert await give_back(connection, row, charge=True, delay_seconds=60)
-        assert not await give_back(connection, row, charge=True, delay_seconds=60)
+    assert await settle(database, row, "pending", charge=True, delay_seconds=60.0)
+    assert not await settle(database, row, "pending", charge=True, delay_seconds=60.0)
+    async with database.connect() as connection:
         assert await was_written(connection, row, node)
 
 
@@ -139,11 +136,11 @@ async def test_a_job_to_be_cancelled_is_not_run_again(database: SqlDatabase) -> 
     async with database.begin() as connection:
         for job in made[:2]:
             assert (await cancel_job(connection, job.id)).state == "running"
-        assert await give_back(connection, rows[made[0].id], charge=True)
+    assert await settle(database, rows[made[0].id], "pending", charge=True)
     await lose(database, dead)
     await make_sweep(database, other).turn()
+    assert await claim(database, other)
     async with database.begin() as connection:
-        assert await claim_jobs(connection, other, new_claim_id(), {KEY: 1})
         assert (await cancel_job(connection, made[2].id)).state == "running"
     await lose(database, other)
     async with database.begin() as connection:

@@ -20,16 +20,15 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from integration.queue_bench import KEY, LOG, make_queue, node_record
+from integration.queue_bench import KEY, LOG, claim, make_queue, node_record, settle
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nocohost.api.errors import FenceLostError, JobConflictError
-from nocohost.api.job import JobState
-from nocohost.node.identity import new_claim_id, new_id
-from nocohost.store.claims import ClaimedJob, claim_jobs, finish, give_back, store_progress, verify_claim
+from nocohost.node.identity import new_id
+from nocohost.store.claims import store_progress, verify_claim
 from nocohost.store.database import open_database
-from nocohost.store.endings import Ending
+from nocohost.store.hot.values import ClaimedJob
 from nocohost.store.jobs import cancel_job, drop_job, get_job, retry_job
 from nocohost.store.nodes import beat, mark_lost, register_node
 from nocohost.store.orphans import free_orphans
@@ -86,11 +85,11 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(target=claims, node=st.integers(0, NODES - 1), count=st.integers(1, 3))
     def claim(self, node: int, count: int) -> Any:
         self.beat_of(node)
-        rows = self.write(lambda c: claim_jobs(c, self.nodes[node], new_claim_id(), {KEY: count}))
+        rows = self.run(claim(self.database, self.nodes[node], count=count))
         for row in rows:
             assert self.holder[row.id] is None, "claimed while somebody held it"
             assert row.fence > self.fences[row.id], "a fence that does not rise"
-            assert row.run_at <= self.clock.now(), "claimed before it was due"
+            assert row.due <= self.clock.now().timestamp(), "claimed before it was due"
             self.fences[row.id] = row.fence
             self.holder[row.id] = row
         return multiple(*rows)
@@ -135,14 +134,14 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(row=claims)
     def ack(self, row: ClaimedJob) -> None:
-        won = self.write(lambda c: finish(c, row, Ending(JobState.SUCCEEDED, value=row.fence)))
+        won = self.run(settle(self.database, row, value=str(row.fence)))
         assert won == self.holds(row)
         if won:
             self.ended(row.id, "succeeded")
 
     @rule(row=claims, charge=st.booleans(), delay=st.sampled_from([0.0, 10.0]))
     def give_back(self, row: ClaimedJob, charge: bool, delay: float) -> None:
-        won = self.write(lambda c: give_back(c, row, charge=charge, delay_seconds=delay, last_error="x"))
+        won = self.run(settle(self.database, row, "pending", charge=charge, delay_seconds=delay, error="x"))
         assert won == self.holds(row)
         if won:
             self.holder[row.id] = None
@@ -151,7 +150,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(row=claims)
     def die(self, row: ClaimedJob) -> None:
-        won = self.write(lambda c: finish(c, row, Ending(JobState.DEAD, last_error="x", charge=True)))
+        won = self.run(settle(self.database, row, "dead", error="x", charge=True))
         assert won == self.holds(row)
         if won:
             self.ended(row.id, "dead")

@@ -13,7 +13,6 @@ from nocohost.api.service import Backoff, JobType, Service
 from nocohost.node.clock import SystemClock
 from nocohost.node.identity import new_id
 from nocohost.node.setting_models import Timing
-from nocohost.queue import attempt as attempt_module
 from nocohost.queue.attempt import Attempts
 from nocohost.queue.beat import Beat
 from nocohost.queue.consumer import Consumer
@@ -89,14 +88,14 @@ async def test_an_outcome_the_database_refuses_is_a_failed_attempt(database, log
     async def handler(job):
         return 1
 
-    real = attempt_module.finish
+    real = database.hot.settle
 
-    async def refuse(connection, job, ending):
-        if ending.value == 1:
+    async def refuse(settlements):
+        if any(one.value == "1" for one in settlements):
             raise StoreError("the database refuses this value")
-        return await real(connection, job, ending)
+        return await real(settlements)
 
-    monkeypatch.setattr(attempt_module, "finish", refuse)
+    monkeypatch.setattr(database.hot, "settle", refuse)
     async with Rig(database, log, handler) as rig:
         row = await rig.until(await rig.queue.enqueue(KEY, {}))
     assert (row.state, row.attempts) == ("dead", 3)
@@ -175,16 +174,16 @@ async def test_a_lost_answer_to_a_commit_waits_for_the_database_to_come_back(dat
         return None
 
     rig = Rig(database, log, handler)
-    begin, connect, loop = database.begin, database.connect, asyncio.get_running_loop()
+    insert, connect, loop = database.hot.insert, database.connect, asyncio.get_running_loop()
     away_until = loop.time()
 
-    @asynccontextmanager
-    async def lossy():
+    async def lossy(news):
         nonlocal away_until
-        async with begin() as connection:
-            yield connection
+        await insert(news)
         away_until = loop.time() + 0.5
-        raise StoreUnavailableError("the answer was lost")
+        lost = StoreUnavailableError("the answer was lost")
+        lost.unsure = True
+        raise lost
 
     @asynccontextmanager
     async def away():
@@ -193,7 +192,7 @@ async def test_a_lost_answer_to_a_commit_waits_for_the_database_to_come_back(dat
         async with connect() as connection:
             yield connection
 
-    monkeypatch.setattr(database, "begin", lossy)
+    monkeypatch.setattr(database.hot, "insert", lossy)
     monkeypatch.setattr(database, "connect", away)
     job = await rig.queue.enqueue(KEY, {})
     assert (await rig.row(job)).state == "pending"

@@ -11,7 +11,8 @@ from nocohost.api.errors import StoreUnavailableError
 from nocohost.node.identity import new_id
 from nocohost.node.settings import AdminSettings, HttpSettings
 from nocohost.store.census import known_nodes
-from nocohost.store.insertion import NewJob, insert_job
+from nocohost.store.hot.values import NewJob
+from nocohost.store.insertion import insert_job
 from nocohost.store.nodes import NodeRecord, register_node
 from nocohost.web.admin import build_admin
 

@@ -12,7 +12,7 @@ down_revision = "0001"
 
 ID = sa.Uuid(as_uuid=False)
 PENDING = sa.text("state = 'pending'")
-DUE = PENDING
+DUE = sa.text("state = 'pending' AND \"group\" IS NULL")
 GROUPED = sa.text('"group" IS NOT NULL')
 GROUP_RUNS = sa.text("state = 'running' AND \"group\" IS NOT NULL")
 NOW: Mapping[str, str] = {
