@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import pytest
-from integration.queue_bench import KEY, join_node, make_queue, read_job
+from integration.queue_bench import KEY, claim, join_node, make_queue, read_job
 from sqlalchemy import func, select, update
 
 from nocohost.api.app import App
@@ -28,7 +28,6 @@ from nocohost.child.thread_room import ThreadRoom
 from nocohost.node.identity import new_claim_id
 from nocohost.queue.claim import HeldClaim
 from nocohost.queue.enqueue import JobQueue
-from nocohost.store.claims import claim_jobs
 from nocohost.store.database import SqlDatabase
 from nocohost.store.schema import jobs
 from nocohost.testing.clock import FakeClock
@@ -58,8 +57,7 @@ class Bench:
         """Enqueue a job, claim it, and return it as a room gets it."""
         await self.queue.enqueue(KEY, {"order": 1})
         node = await join_node(self.database)
-        async with self.database.begin() as connection:
-            (row,) = await claim_jobs(connection, node, new_claim_id(), {KEY: 1})
+        (row,) = await claim(self.database, node)
         order = WorkOrder(row.id, KEY, row.payload, 1, 5, row.fence, row.claim_id, node, row.enqueued_at)
         return Job(row.id, KEY, row.payload, claim=HeldClaim(self.database, order)), order
 

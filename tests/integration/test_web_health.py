@@ -107,7 +107,7 @@ def a_job(key: str, run_at: datetime | None = None) -> NewJob:
     return NewJob(
         id=new_id(),
         key=key,
-        payload={},
+        payload="{}",
         priority=0,
         run_at=run_at,
         idempotency_key=None,
