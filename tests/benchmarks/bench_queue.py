@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,57 +18,61 @@ from queue_race.processes import FailedError
 from queue_race.scale import FULL, QUICK, Scale
 from queue_race.store import MissingError
 from queue_race.stores import Stores
+from queue_race.targets import judge
 
-MEASURES: dict[str, Callable[[Entrant, Scale], list[Reading]]] = {
-    "enqueue": throughput.enqueue,
-    "drain": throughput.drain,
-    "latency": latency.latency,
-    "start": start.start,
-    "ballast": ballast.ballast,
-    "recovery": recovery.recovery,
-}
+
+@dataclass(frozen=True)
+class Measure:
+    """One thing to measure; ``once`` when one run of it holds many of its own."""
+
+    name: str
+    run: Callable[[Entrant, Scale], list[Reading]]
+    once: bool = False
+
+
+MEASURES = (
+    Measure("enqueue", throughput.enqueue),
+    Measure("drain", throughput.drain),
+    Measure("latency", latency.latency),
+    Measure("start", start.start),
+    Measure("ballast", ballast.ballast),
+    Measure("recovery", recovery.recovery, once=True),
+)
 CACHE = Path.home() / ".cache" / "nocohost-queue-race"
 
 
 def main() -> None:
-    """Measure, print the table, write the file."""
+    """Measure, print the tables, write the file; exit 3 when something measured is not what it must be."""
     arguments = parse(sys.argv[1:])
     scale = QUICK if arguments.quick else FULL
-    figures: Figures = {}
-    facts: dict[str, Any] = {"machine": report.machine(), "scale": "quick" if arguments.quick else "full"}
+    rounds = arguments.rounds or scale.rounds
+    facts: dict[str, Any] = {"scale": "quick" if arguments.quick else "full", "machine": report.machine()}
     arguments.cache.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=arguments.cache, prefix="run-")))
         stores = stack.enter_context(Stores(arguments.cache, folder))
         entrants, missing = enter(arguments.contestants, stores, arguments.cache, folder)
-        try:
-            facts |= {"contestants": {entrant.name: entrant.facts() for entrant in entrants}, "stores": stores.facts}
-            for name in arguments.measures:
-                for number in range(arguments.rounds or scale.rounds):
-                    for entrant in entrants:
-                        if name in entrant.contestant.measures:
-                            collect(figures, entrant.name, measure(name, entrant, scale, number))
-        finally:
-            for entrant in entrants:
-                entrant.leave()
-    print(report.table(figures, missing))
+        for entrant in entrants:
+            stack.callback(entrant.leave)
+        facts |= {"stores": stores.facts, "missing": missing}
+        facts["contestants"] = {entrant.name: entrant.facts() for entrant in entrants}
+        figures = race(entrants, arguments.measures, scale, rounds)
+    verdicts = judge(figures)
+    print(report.figures_table(figures, missing))
+    if verdicts:
+        print("\n" + report.targets_table(verdicts))
     if arguments.json:
-        report.write_json(arguments.json, facts | {"missing": missing}, figures)
+        report.write_json(arguments.json, facts, figures, verdicts)
+    sys.exit(0 if all(one.holds is not False for one in verdicts) else 3)
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
-    known = {contestant.name: contestant for contestant in CONTESTANTS}
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--contestants", type=chosen(known), default=list(CONTESTANTS), help=f"of {', '.join(known)}; all if not given"
-    )
-    parser.add_argument(
-        "--measures",
-        type=chosen({name: name for name in MEASURES}),
-        default=list(MEASURES),
-        help=f"of {', '.join(MEASURES)}; all if not given",
-    )
+    for option, everything in (("--contestants", CONTESTANTS), ("--measures", MEASURES)):
+        names = {one.name: one for one in everything}
+        told = f"comma-separated, of {', '.join(names)}; all if not given"
+        parser.add_argument(option, type=chosen(names), default=everything, help=told)
     parser.add_argument("--quick", action="store_true", help="one short run of each: a hint, no result")
     parser.add_argument("--rounds", type=int, help="runs of each, of which the median counts")
     parser.add_argument("--json", type=Path, help="write everything to this file, too")
@@ -102,14 +107,25 @@ def enter(
     return entrants, missing
 
 
-def measure(name: str, entrant: Entrant, scale: Scale, number: int) -> list[Reading]:
-    """Take one run of one measure; a contestant that fails says so in the table."""
-    tell(f"{name}, {entrant.name}, run {number + 1}")
+def race(entrants: Sequence[Entrant], measures: Sequence[Measure], scale: Scale, rounds: int) -> Figures:
+    """Take every measure in rounds, all contestants in each, so that a busy minute hits them alike."""
+    figures: Figures = {entrant.name: {} for entrant in entrants}
+    for measure in measures:
+        for number in range(1 if measure.once else rounds):
+            for entrant in entrants:
+                if measure.name in entrant.contestant.measures:
+                    tell(f"{measure.name}, {entrant.name}, run {number + 1}")
+                    collect(figures, entrant.name, take(measure, entrant, scale))
+    return figures
+
+
+def take(measure: Measure, entrant: Entrant, scale: Scale) -> list[Reading]:
+    """Take one run of one measure; a contestant that fails says so in the notes."""
     try:
-        readings = MEASURES[name](entrant, scale)
+        readings = measure.run(entrant, scale)
     except FailedError as error:
         tell(f"{entrant.name} failed: {error}")
-        return [Reading(name, "", None, f"failed: {str(error).splitlines()[0]}")]
+        return [Reading(measure.name, "failed", None, f"failed: {str(error).splitlines()[0]}")]
     for reading in readings:
         value = "none" if reading.value is None else f"{reading.value:,.4g} {reading.unit}"
         tell(f"  {reading.name}: {value} {reading.note}")

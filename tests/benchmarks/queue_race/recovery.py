@@ -3,6 +3,7 @@
 import signal
 import time
 from itertools import count
+from statistics import median
 
 from queue_race.entrant import Entrant, Round
 from queue_race.figures import Reading
@@ -38,8 +39,8 @@ def _suffer(entrant: Entrant, name: str, number: signal.Signals, times: int, lim
                 return [Reading(f"{name}, p50", "s", None, f"not within {limit:.0f} s")]
             found.append(seconds)
             time.sleep(SETTLE_SECONDS)
-    found.sort()
-    return [Reading(f"{name}, p50", "s", found[len(found) // 2]), Reading(f"{name}, longest", "s", found[-1])]
+    note = f"{times} times"
+    return [Reading(f"{name}, p50", "s", median(found), note), Reading(f"{name}, longest", "s", max(found))]
 
 
 def _strike(round_: Round, processes: list[Serving], job: int, number: signal.Signals, limit: float) -> float | None:

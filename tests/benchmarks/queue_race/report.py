@@ -1,4 +1,4 @@
-"""What comes out: a JSON file with everything, a table for people."""
+"""What comes out: a JSON file with everything, tables for people."""
 
 import json
 import os
@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from queue_race.figures import Figure, Figures
+from queue_race.targets import Verdict
+
+ANSWERS = {True: "yes", False: "**no**", None: "not measured"}
 
 
 def machine() -> dict[str, Any]:
@@ -20,37 +23,50 @@ def machine() -> dict[str, Any]:
     }
 
 
-def write_json(file: Path, facts: Mapping[str, Any], figures: Figures) -> None:
+def write_json(file: Path, facts: Mapping[str, Any], figures: Figures, verdicts: Sequence[Verdict]) -> None:
     """Write everything."""
-    told = {who: {name: figure.as_json() for name, figure in mine.items()} for who, mine in figures.items()}
-    file.write_text(json.dumps({**facts, "figures": told}, indent=2) + "\n")
+    numbers = {who: {name: figure.as_json() for name, figure in mine.items()} for who, mine in figures.items()}
+    targets = [
+        {"contestant": one.contestant, "target": one.target.text, "limit": one.target.limit}
+        | {"at most": one.target.at_most, "value": one.value, "holds": one.holds}
+        for one in verdicts
+    ]
+    file.write_text(json.dumps({**facts, "figures": numbers, "targets": targets}, indent=2) + "\n")
 
 
-def table(figures: Figures, missing: Mapping[str, str]) -> str:
-    """Return a Markdown table: a row for each number, a column for each contestant."""
+def figures_table(figures: Figures, missing: Mapping[str, str]) -> str:
+    """Return a Markdown table, a row for each number and a column for each contestant, and the notes to it."""
     who = list(figures)
-    names = list(dict.fromkeys(name for mine in figures.values() for name in mine))
+    names = dict.fromkeys(name for mine in figures.values() for name in mine)
     lines = [f"| | {' | '.join(who)} |", f"|---|{'---:|' * len(who)}"]
     for name in names:
         unit = next(mine[name].unit for mine in figures.values() if name in mine)
         cells = [_cell(figures[one].get(name)) for one in who]
         lines.append(f"| {name}, {unit} | {' | '.join(cells)} |")
-    return "\n".join([*lines, *_notes(figures), *(f"\n- {one} is missing: {why}" for one, why in missing.items())])
+    notes = [f"- {one}, {name}: {figure.note}" for one in who for name, figure in figures[one].items() if figure.note]
+    notes += [f"- {one} is missing: {why.splitlines()[0]}" for one, why in missing.items()]
+    return "\n".join([*lines, "", *notes] if notes else lines)
+
+
+def targets_table(verdicts: Sequence[Verdict]) -> str:
+    """Return a Markdown table of what must be reached and what was."""
+    lines = ["| contestant | must reach | bound | measured | reached |", "|---|---|---:|---:|---|"]
+    for one in verdicts:
+        sign = "at most" if one.target.at_most else "at least"
+        value = "-" if one.value is None else _short(one.value)
+        bound = f"{sign} {one.target.limit:g}"
+        lines.append(f"| {one.contestant} | {one.target.text} | {bound} | {value} | {ANSWERS[one.holds]} |")
+    return "\n".join(lines)
 
 
 def _cell(figure: Figure | None) -> str:
     if figure is None:
         return ""
     if figure.median is None:
-        return figure.note.partition(":")[0]
+        return "-"
     spread = f" ({_short(min(figure.runs))} to {_short(max(figure.runs))})" if len(figure.runs) > 1 else ""
     return f"{_short(figure.median)}{spread}"
 
 
 def _short(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
-
-
-def _notes(figures: Figures) -> Sequence[str]:
-    noted = [(who, name, figure.note) for who, mine in figures.items() for name, figure in mine.items() if figure.note]
-    return [f"\n- {who}, {name}: {note}" for who, name, note in noted]
