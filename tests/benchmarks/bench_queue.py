@@ -1,6 +1,7 @@
 """The queue against other libraries' and a raw yardstick, on one machine in one run. See README.md."""
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -44,6 +45,7 @@ CACHE = Path.home() / ".cache" / "nocohost-queue-race"
 def main() -> None:
     """Measure, print the tables, write the file; exit 3 when something measured is not what it must be."""
     arguments = parse(sys.argv[1:])
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # what it has started ends with it
     scale = QUICK if arguments.quick else FULL
     rounds = arguments.rounds or scale.rounds
     facts: dict[str, Any] = {"scale": "quick" if arguments.quick else "full", "machine": report.machine()}
