@@ -6,11 +6,13 @@ import threading
 from collections.abc import Awaitable, Callable
 
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nocohost.api.errors import NestedWriteError, StoreError
-from nocohost.store.database import SqlDatabase
+from nocohost.api.log import Log
+from nocohost.node.clock import SystemClock
+from nocohost.store.database import SqlDatabase, open_database
 from nocohost.store.schema import limits
 
 
@@ -167,3 +169,18 @@ async def test_a_cancelled_wait_for_the_turn_does_not_keep_it(database: SqlDatab
     async with asyncio.timeout(2), database.begin() as connection:
         await adding("c")(connection)
     assert {"a", "c"} <= set(await keys(database))
+
+
+@pytest.mark.parametrize(("synchronous", "level"), [("full", 2), ("normal", 1)])
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+async def test_sqlite_forces_to_disk_what_was_asked_for(
+    migrated_url: Callable[[], str], log: Log, synchronous: str, level: int
+) -> None:
+    database = open_database(migrated_url(), clock=SystemClock(), log=log, synchronous=synchronous)
+    async with database.begin() as connection:
+        assert await connection.scalar(text("PRAGMA synchronous")) == level
+    engine = database.open_sync()
+    with engine.connect() as beat:
+        assert beat.exec_driver_sql("PRAGMA synchronous").scalar() == level
+    engine.dispose()
+    await database.close()
