@@ -28,7 +28,7 @@ def new_id() -> str:
     Ids order by this machine's wall clock, to a quarter of a microsecond; within that, and across machines whose clocks
     differ, the order is not promised.
     """
-    return str(uuid7(time.time_ns(), secrets.randbits(62)))
+    return uuid7(time.time_ns(), secrets.randbits(62))
 
 
 def new_claim_id() -> str:
@@ -36,8 +36,12 @@ def new_claim_id() -> str:
     return str(uuid.uuid4())
 
 
-def uuid7(nanoseconds: int, noise: int) -> uuid.UUID:
-    """Return the UUID version 7 of an instant (since 1970) and 62 random bits, as RFC 9562 lays it out (method 3)."""
+def uuid7(nanoseconds: int, noise: int) -> str:
+    """Return the UUID version 7 of an instant (since 1970) and 62 random bits, as RFC 9562 lays it out (method 3).
+
+    It is put together as text, which costs a fraction of a ``uuid.UUID``: a node makes one for each job.
+    """
     milliseconds, rest = divmod(nanoseconds, MILLISECOND)
     fraction = rest * 4096 // MILLISECOND
-    return uuid.UUID(int=milliseconds << 80 | 7 << 76 | fraction << 64 | 2 << 62 | noise)
+    digits = f"{milliseconds << 80 | 7 << 76 | fraction << 64 | 2 << 62 | noise:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

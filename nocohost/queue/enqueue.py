@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 TEXT_LENGTH = 255
+PAGE_JOBS = 1000
+"""So many jobs go into one statement."""
 READ_BACK_SECONDS = 5.0
 """How long a lost answer to a commit is worth waiting for the database to come back."""
 PRIORITIES = range(-(2**31), 2**31)
@@ -111,14 +113,11 @@ class JobQueue:
             return []
         rows = [new for new, _ in news]
         if connection is not None:
-            instants = await insert_jobs(connection, rows)
+            instants = await _insert_pages(connection, rows)
             on_commit(connection, lambda: self.on_enqueued(key))
         else:
             self._refuse_nested(key)
-            try:
-                instants = await self._database.hot.insert(rows)
-            except StoreUnavailableError as error:
-                instants = [await self._find(rows[-1].id, key, error)] * len(rows)
+            instants = await self._insert_together(rows)
             self.on_enqueued(key)
         return [_made(new, seen, instant) for (new, seen), instant in zip(news, instants, strict=True)]
 
@@ -161,6 +160,15 @@ class JobQueue:
 
     async def _insert_rows(self, news: Sequence[NewJob]) -> Sequence[datetime]:
         return await self._database.hot.insert(news)
+
+    async def _insert_together(self, rows: Sequence[NewJob]) -> Sequence[datetime]:
+        try:
+            if len(rows) <= PAGE_JOBS:
+                return await self._database.hot.insert(rows)
+            async with self._database.begin() as connection:
+                return await _insert_pages(connection, rows)
+        except StoreUnavailableError as error:
+            return [await self._find(rows[-1].id, rows[-1].key, error)] * len(rows)
 
     async def _insert_alone(self, new: NewJob) -> datetime:
         try:
@@ -205,6 +213,12 @@ class JobQueue:
             return Job(job_id, new.key, seen)
         attempt = first.attempts + 1
         return Job(job_id, new.key, seen, attempt, first.fence, first.enqueued_at, first.group)
+
+
+async def _insert_pages(connection: "AsyncConnection", rows: Sequence[NewJob]) -> Sequence[datetime]:
+    """Insert jobs page by page, so that no statement grows without end."""
+    pages = [rows[start : start + PAGE_JOBS] for start in range(0, len(rows), PAGE_JOBS)]
+    return [instant for page in pages for instant in await insert_jobs(connection, page)]
 
 
 def _made(new: NewJob, seen: Any, enqueued_at: datetime | None) -> Job:

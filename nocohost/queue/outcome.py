@@ -1,7 +1,6 @@
 """What becomes of a job after an attempt: pure rules, no I/O."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from math import isfinite
 from random import random
@@ -61,8 +60,7 @@ CANCELLED = Verdict("cancelled", JobState.CANCELLED, error="cancelled on request
 SUCCEEDED = Verdict("succeeded", JobState.SUCCEEDED)
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(NamedTuple):
     """How the attempts of one job are judged."""
 
     service: Service

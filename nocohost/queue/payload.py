@@ -7,7 +7,7 @@ from math import isfinite
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from nocohost.api.errors import PayloadError, PayloadTooLargeError
 
@@ -15,7 +15,7 @@ CANONICAL = json.JSONEncoder(allow_nan=False, ensure_ascii=False, sort_keys=True
 
 
 def checked_payload(key: str, payload: Any, model: type[BaseModel] | None, limit_bytes: int) -> tuple[str, Any]:
-    """Return the payload as the canonical JSON text that is stored, and as its handler will get it.
+    """Return the payload as the JSON text that is stored, and as its handler will get it.
 
     Raises ``PayloadError`` and ``PayloadTooLargeError``.
     """
@@ -48,8 +48,8 @@ def checked_payload(key: str, payload: Any, model: type[BaseModel] | None, limit
 
 
 def digest_of(text: str) -> bytes:
-    """Return the SHA-256 of canonical JSON text."""
-    return sha256(text.encode()).digest()
+    """Return the SHA-256 of the canonical form of JSON text: its keys are sorted."""
+    return sha256(CANONICAL.encode(from_json(text)).encode()).digest()
 
 
 def read_payload(key: str, stored: Any, model: type[BaseModel] | None) -> Any:
@@ -78,15 +78,15 @@ def json_value(what: str, value: Any) -> Any:
 
 
 def json_text(what: str, value: Any) -> str:
-    """Return ``value`` as canonical JSON text; raises ``PayloadError`` naming ``what`` and the place at fault."""
+    """Return ``value`` as strict JSON text; raises ``PayloadError`` naming ``what`` and the place at fault."""
     try:
-        text = CANONICAL.encode(value)
+        text = to_json(value, inf_nan_mode="constants")
         # What JSON does not give back as it was, such as a key that is a number, is looked at closely.
-        if from_json(text) == value:
-            return text
+        if from_json(text, allow_inf_nan=False) == value:
+            return text.decode()
         fault = _fault(value, "")
         if not fault:
-            return text
+            return text.decode()
     except RecursionError:
         fault = "nested too deeply"
     except (ValueError, TypeError) as error:  # a lone surrogate, a cycle, deeper than the reader goes, an odd mapping

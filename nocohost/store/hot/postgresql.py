@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, LiteralString
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -13,12 +13,16 @@ from nocohost.api.errors import StoreUnavailableError
 from nocohost.store.hot.values import ClaimedJob, NewJob, Settlement, Want
 from nocohost.store.translate import translated
 
+# What differs from row to row goes as one text for each column, split by the server: psycopg quotes each element of an
+# array, which would cost a job more than everything else that is done for it here.
 INSERT: LiteralString = """
 INSERT INTO nocohost_jobs (id, key, state, payload, priority, run_at, enqueued_at, "group", idempotency_key)
-SELECT id, key, 'pending', payload::json, priority, greatest(run_at, clock_timestamp()), clock_timestamp(), "group",
+SELECT id, key, 'pending', payload, priority, greatest(run_at, clock_timestamp()), clock_timestamp(), "group",
        idempotency_key
-FROM unnest(%(ids)s::uuid[], %(keys)s::text[], %(payloads)s::text[], %(priorities)s::int[], %(run_at)s::timestamptz[],
-            %(groups)s::text[], %(idempotency_keys)s::text[])
+FROM ROWS FROM (unnest(string_to_array(%(ids)s, ',')::uuid[]), unnest(string_to_array(%(keys)s, ',')),
+                json_array_elements(%(payloads)s::json), unnest(string_to_array(%(priorities)s, ',')::int[]),
+                unnest(string_to_array(%(run_at)s, ',', '')::timestamptz[]), json_array_elements_text(%(groups)s::json),
+                json_array_elements_text(%(idempotency_keys)s::json))
   AS new(id, key, payload, priority, run_at, "group", idempotency_key)
 RETURNING id::text, enqueued_at
 """
@@ -87,9 +91,12 @@ WHERE l.priority IS NOT NULL AND first.since <= clock_timestamp() ORDER BY l.key
 """
 END: LiteralString = """
 WITH done AS (
-  SELECT * FROM unnest(%(ids)s::uuid[], %(claims)s::uuid[], %(states)s::text[], %(values)s::text[], %(errors)s::text[],
-                       %(charges)s::int[], %(crashes)s::int[])
-    AS d(id, claim_id, ended, outcome, error, charge, crash)
+  SELECT * FROM ROWS FROM (
+    unnest(string_to_array(%(ids)s, ',')::uuid[]), unnest(string_to_array(%(claims)s, ',')::uuid[]),
+    unnest(string_to_array(%(states)s, ',')), json_array_elements(%(values)s::json),
+    json_array_elements_text(%(errors)s::json), unnest(string_to_array(%(charges)s, ',')::int[]),
+    unnest(string_to_array(%(crashes)s, ',')::int[])
+  ) AS d(id, claim_id, ended, outcome, error, charge, crash)
 ), gone AS (
   DELETE FROM nocohost_jobs AS j USING done AS d
   WHERE j.id = d.id AND j.claim_id = d.claim_id AND j.state = 'running'
@@ -102,7 +109,8 @@ WITH done AS (
 INSERT INTO nocohost_history (id, key, state, payload, priority, "group", run_at, enqueued_at, started_at, finished_at,
   attempts, losses, crashes, fence, node_id, idempotency_key, progress, value, last_error)
 SELECT id, key, ended, payload, priority, "group", run_at, enqueued_at, started_at, clock_timestamp(),
-  attempts + charge, losses, crashes + crash, fence, node_id, idempotency_key, progress, outcome::json,
+  attempts + charge, losses, crashes + crash, fence, node_id, idempotency_key, progress,
+  CASE WHEN outcome::text <> 'null' THEN outcome END,
   coalesce(error, last_error)
 FROM gone RETURNING id::text
 """
@@ -111,8 +119,10 @@ UPDATE nocohost_jobs AS j
 SET state = 'pending', claim_id = NULL, attempts = j.attempts + d.charge, crashes = j.crashes + d.crash,
     last_error = coalesce(d.error, j.last_error),
     run_at = CASE WHEN d.delay > 0 THEN clock_timestamp() + d.delay * interval '1 second' ELSE j.run_at END
-FROM unnest(%(ids)s::uuid[], %(claims)s::uuid[], %(errors)s::text[], %(charges)s::int[], %(crashes)s::int[],
-            %(delays)s::float8[]) AS d(id, claim_id, error, charge, crash, delay)
+FROM ROWS FROM (unnest(string_to_array(%(ids)s, ',')::uuid[]), unnest(string_to_array(%(claims)s, ',')::uuid[]),
+                json_array_elements_text(%(errors)s::json), unnest(string_to_array(%(charges)s, ',')::int[]),
+                unnest(string_to_array(%(crashes)s, ',')::int[]), unnest(string_to_array(%(delays)s, ',')::float8[]))
+  AS d(id, claim_id, error, charge, crash, delay)
 WHERE j.id = d.id AND j.claim_id = d.claim_id AND j.state = 'running' AND NOT j.cancel_requested
 RETURNING j.id::text
 """
@@ -240,28 +250,33 @@ class PostgresqlHotStore:
         return {row[0] for row in await self._settlements.fetch(END, _columns(endings))}
 
 
-def insertion(news: Sequence[NewJob]) -> Mapping[str, Any]:
+def insertion(news: Sequence[NewJob]) -> Mapping[str, str]:
     """Return the parameters of ``INSERT``."""
+    ids, keys, payloads, priorities, instants, groups, idempotency_keys, _, _ = zip(*news, strict=True)
     return {
-        "ids": [new.id for new in news],
-        "keys": [new.key for new in news],
-        "payloads": [new.payload for new in news],
-        "priorities": [new.priority for new in news],
-        "run_at": [new.run_at for new in news],
-        "groups": [new.group for new in news],
-        "idempotency_keys": [new.idempotency_key for new in news],
+        "ids": ",".join(ids),
+        "keys": ",".join(keys),
+        "payloads": f"[{','.join(payloads)}]",
+        "priorities": ",".join(map(str, priorities)),
+        "run_at": ",".join("" if instant is None else instant.isoformat() for instant in instants),
+        "groups": _texts(groups),
+        "idempotency_keys": _texts(idempotency_keys),
     }
 
 
-def _columns(settlements: Sequence[Settlement]) -> Mapping[str, Any]:
+def _columns(settlements: Sequence[Settlement]) -> Mapping[str, str]:
     ids, claims, states, values, errors, charges, crashes, delays = zip(*settlements, strict=True)
     return {
-        "ids": list(ids),
-        "claims": list(claims),
-        "states": list(states),
-        "values": list(values),
-        "errors": list(errors),
-        "charges": [int(charge) for charge in charges],
-        "crashes": [int(crash) for crash in crashes],
-        "delays": list(delays),
+        "ids": ",".join(ids),
+        "claims": ",".join(claims),
+        "states": ",".join(states),
+        "values": f"[{','.join(value or 'null' for value in values)}]",
+        "errors": _texts(errors),
+        "charges": ",".join("1" if charge else "0" for charge in charges),
+        "crashes": ",".join("1" if crash else "0" for crash in crashes),
+        "delays": ",".join(map(str, delays)),
     }
+
+
+def _texts(texts: Sequence[str | None]) -> str:
+    return to_json(texts).decode()
