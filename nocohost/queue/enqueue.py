@@ -42,8 +42,8 @@ def _nobody(key: str) -> None:
 class JobQueue:
     """Makes jobs; see ``nocohost.api.app.Queue`` for the promise.
 
-    ``on_enqueued(key)`` is called after each job: right after the commit when the queue has its own transaction, and
-    as the caller's transaction begins to commit when the job joins one. It is a hint; polling is the guarantee.
+    ``on_enqueued(key)`` is called after the commit of each job, whosever transaction it is. It is a hint; polling is
+    the guarantee.
     """
 
     def __init__(

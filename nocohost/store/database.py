@@ -20,6 +20,7 @@ from nocohost.api.errors import (
     TransactionExpiredError,
 )
 from nocohost.api.log import Log
+from nocohost.store.commits import Commit
 from nocohost.store.engine import (
     EXPIRED,
     EXPIRED_HINT,
@@ -177,8 +178,10 @@ class SqlDatabase:
 
     @asynccontextmanager
     async def _begin(self) -> AsyncIterator[AsyncConnection]:
-        with translated(self.shown):
+        commit = Commit()
+        with commit.followed(), translated(self.shown):
             async with self._engine.begin() as connection:
+                commit.of(connection)
                 yield connection
 
     @asynccontextmanager
@@ -189,11 +192,13 @@ class SqlDatabase:
             )
         task = asyncio.current_task()
         watch = await self.take_turn(place, task.get_name() if task is not None else "")
+        commit = Commit()
         try:
-            with translated(self.shown):
+            with commit.followed(), translated(self.shown):
                 # Nested blocks, so that a commit or rollback of the owner's own is answered as on PostgreSQL: whatever
                 # it executes after that raises, instead of being lost without a word.
                 async with self._writing.connect() as connection, connection.begin():
+                    commit.of(connection)
                     await watch.start(connection)
                     try:
                         yield connection
