@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from random import random
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from nocohost.api.errors import NocohostError
 from nocohost.api.log import Log
 from nocohost.store.database import SqlDatabase
 from nocohost.store.notification_line import CHANNEL, NotificationLine
-from nocohost.store.subscribers import Heard, Outbox, Subscribers
+from nocohost.store.subscribers import MOST_WAITING, Heard, Outbox, Subscribers
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -22,6 +23,7 @@ APPLICATION = "nocohost hints"
 """By this name operators find the connection in ``pg_stat_activity``."""
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 15.0
+STOP_SECONDS = 1.0
 PROBE_SECONDS = 5.0
 """How long the node's own probe may take; the connection of one that never comes cannot hear."""
 
@@ -41,7 +43,9 @@ class NotificationHints:
         self._outbox = Outbox(self._write)
         self._line: NotificationLine | None = None
         self._task: asyncio.Task[None] | None = None
+        self._early: dict[tuple[str, str], None] = {}
         self._failures = 0
+        self._tried = asyncio.Event()
         self._probe = ""
         self._deaf_timer: asyncio.TimerHandle | None = None
         self._is_deaf = False
@@ -57,16 +61,20 @@ class NotificationHints:
             self._task = asyncio.create_task(self._run(), name="hints")
 
     async def stop(self) -> None:
-        """Send what still waits and close the connection."""
+        """Send what still waits, as far as a second is enough, and close the connection."""
         self._outbox.close()
         task, self._task = self._task, None
         if task is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STOP_SECONDS):
+                    await self._sent()
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+        self._early.clear()
 
     def send(self, topic: str, text: str) -> None:
-        """Tell the other nodes; without a connection nobody is told, and they poll."""
-        if self._line is not None:
+        """Tell the other nodes, now or as soon as there is a connection."""
+        if self._task is not None:
             self._outbox.put(topic, text)
 
     def subscribe(self, topic: str, heard: Heard) -> Callable[[], None]:
@@ -90,6 +98,8 @@ class NotificationHints:
         try:
             await connection.execute(f"LISTEN {CHANNEL}")
             self._line = NotificationLine(connection, self._hear, self._refused)
+            self._write(tuple(self._early))
+            self._tried.set()
             self._subscribers.catch_up()
             await self._prove()
             await self._line.broken
@@ -131,8 +141,18 @@ class NotificationHints:
             self._subscribers.deliver(message)
 
     def _write(self, hints: Sequence[tuple[str, str]]) -> None:
+        if self._line is None:
+            self._early |= dict.fromkeys(hints[: MOST_WAITING - len(self._early)])
+            return
+        self._early.clear()
+        self._line.notify([self._subscribers.encode(topic, text) for topic, text in hints])
+
+    async def _sent(self) -> None:
+        """Wait until nothing is left to send; a database that is away keeps nobody."""
+        if self._early:
+            await self._tried.wait()
         if self._line is not None:
-            self._line.notify([self._subscribers.encode(topic, text) for topic, text in hints])
+            await self._line.drained()
 
     def _refused(self, reason: str) -> None:
         self._log.warning("hints.refused", reason=reason)
@@ -149,6 +169,7 @@ class NotificationHints:
 
     def _away(self, error: Exception) -> None:
         self._failures += 1
+        self._tried.set()
         if self._failures == 1:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             self._log.warning("hints.away", database=self._database.shown, reason=lines[0])

@@ -37,6 +37,7 @@ class NotificationLine:
         self._refused = refused
         self._waiting: list[str] = []
         self._is_asking = False
+        self._idle: asyncio.Future[None] | None = None
         self._has_refused = False
         self._loop = asyncio.get_running_loop()
         self._socket = self._server.socket
@@ -49,6 +50,12 @@ class NotificationLine:
         self._waiting += messages[: MOST_WAITING - len(self._waiting)]
         if not self._is_asking:
             self._ask()
+
+    async def drained(self) -> None:
+        """Wait until everything is sent, or the connection is broken."""
+        while (self._is_asking or self._waiting) and not self.broken.done():
+            self._idle = self._loop.create_future()
+            await asyncio.wait([self._idle, self.broken], return_when=asyncio.FIRST_COMPLETED)
 
     def close(self) -> None:
         """Give the connection back to its owner, who closes it."""
@@ -96,6 +103,8 @@ class NotificationLine:
             return
         if not self._is_asking:
             self._ask()
+        if not self._is_asking and self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
 
     def _judge(self, result: Any) -> None:
         reason = result.error_message.decode("utf-8", "replace").strip()

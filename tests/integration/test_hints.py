@@ -98,6 +98,17 @@ async def test_stopping_twice_and_sending_afterwards_harm_nothing(database: SqlD
     await hints.stop()
 
 
+async def test_a_hint_of_a_short_life_is_heard(database: SqlDatabase, log: Log) -> None:
+    async with listening(database, log) as other:
+        heard = await heard_by(other)
+        brief = make_hints(database, clock=SystemClock(), log=log)
+        await brief.start()
+        for number in range(50):
+            brief.send("job", f"shop:n{number}")
+        await brief.stop()
+        assert [await get(heard) for _ in range(50)] == [f"shop:n{number}" for number in range(50)]
+
+
 @pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
 async def test_a_broken_connection_is_opened_again_and_everybody_looks(
     database: SqlDatabase, log: Log, log_lines: LogCapture
