@@ -15,6 +15,10 @@ from nocohost.store.subscribers import Heard
 
 JOB = "job"
 """Topic: there may be work under the service key that the text names."""
+LOCK = "lock"
+"""Topic: the lock that the text names is free."""
+SIGNAL = "signal"
+"""Topic: the text is a signal of a plugin."""
 
 
 class Hints(Protocol):
