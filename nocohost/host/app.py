@@ -108,10 +108,21 @@ class NodeApp:
         """Take over the keys that are really served here."""
         self._served = frozenset(served)
 
-    def open(self, database: Database, queue: Queue) -> None:
-        """Open the doors to the database and the queue; from here on the app is whole."""
+    def open(
+        self,
+        database: Database,
+        queue: Queue,
+        *,
+        locks: Locks | None = None,
+        signals: Signals | None = None,
+        schedules: Schedules | None = None,
+    ) -> None:
+        """Open the doors to the database, the queue and what stands on them; from here on the app is whole."""
         self._database = database
         self._queue = queue
+        self._locks = locks
+        self._signals = signals
+        self._schedules = schedules
 
 
 OpenT = TypeVar("OpenT")

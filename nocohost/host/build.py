@@ -16,7 +16,9 @@ from nocohost.plugins.entry import MIGRATIONS
 from nocohost.queue.enqueue import JobQueue
 from nocohost.store.database import SqlDatabase, open_database
 from nocohost.store.hints import Hints, make_hints
+from nocohost.store.locks import LeaseLocks
 from nocohost.store.revisions import MigrationSet, core_migrations, migration_sets
+from nocohost.store.signals import HintSignals
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class NodeParts:
     app: NodeApp
     database: SqlDatabase
     hints: Hints
+    locks: LeaseLocks
+    signals: HintSignals
     clock: Clock
     log: Log
 
@@ -37,6 +41,16 @@ class NodeParts:
         """Return the core's migration set and the plugins', in the order they are applied; and the unreadable ones."""
         sets, failures = migration_sets(self.catalogue.in_group(MIGRATIONS))
         return [core_migrations(), *sets], failures
+
+    def open_app(self, queue: JobQueue) -> None:
+        """Open every door of the app; the hints behind them are started by whoever lets the app live on."""
+        self.app.open(self.database, queue, locks=self.locks, signals=self.signals)
+
+    async def close(self) -> None:
+        """Free the locks that were left, stop the hints, and close the database."""
+        await self.locks.close()
+        await self.hints.stop()
+        await self.database.close()
 
     def make_queue(self) -> JobQueue:
         """Return the door to the queue on this node's database."""
@@ -75,4 +89,6 @@ def build_node(settings: Settings, catalogue: Catalogue, mode: WorkerMode, *, cl
         log=log,
     )
     hints = make_hints(database, clock=clock, log=log)
-    return NodeParts(settings, mode, catalogue, declarations, app, database, hints, clock, log)
+    locks = LeaseLocks(database, hints, node_id=identity.id, clock=clock, log=log)
+    signals = HintSignals(hints, log=log)
+    return NodeParts(settings, mode, catalogue, declarations, app, database, hints, locks, signals, clock, log)

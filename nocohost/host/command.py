@@ -11,6 +11,7 @@ from nocohost.host.log import make_log
 from nocohost.node.clock import SystemClock
 from nocohost.node.settings import load_settings
 from nocohost.plugins.catalogue import read_catalogue
+from nocohost.store.hints import JOB
 from nocohost.store.migrate import ensure_schema
 
 
@@ -30,7 +31,10 @@ async def open_command_app(environ: Mapping[str, str], stream: TextIO) -> AsyncI
         for plugin, error in {**unreadable, **unfit}.items():
             log.warning("migrations.unfit", plugin=plugin, reason=str(error))
         parts.app.offer(parts.declarations.node_hooks(log))
-        parts.app.open(parts.database, parts.make_queue())
+        await parts.hints.start()
+        queue = parts.make_queue()
+        queue.on_enqueued = lambda key: parts.hints.send(JOB, key)
+        parts.open_app(queue)
         yield parts.app
     finally:
-        await parts.database.close()
+        await parts.close()

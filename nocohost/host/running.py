@@ -62,7 +62,7 @@ class RunningNode:
         activation = await activate_plugins(self.parts, unfit, self._registry)
         queue = self.parts.make_queue()
         self.parts.app.settle(activation.served_keys)
-        self.parts.app.open(self.parts.database, queue)
+        self.parts.open_app(queue)
         self._step("entering lifespans")
         activation = await enter_lifespans(self.parts, activation, self._stack)
         self.parts.app.settle(activation.served_keys)
@@ -92,8 +92,7 @@ class RunningNode:
             await self._work.stop()
         self.status.state = NodeState.STOPPED
         await self._doors.close_admin()
-        await self.parts.hints.stop()
-        await self.parts.database.close()
+        await self.parts.close()
         self.parts.log.info("node.stopped")
 
     async def _open_database(self) -> Mapping[str, NocohostError]:

@@ -33,6 +33,7 @@ class LockHold:
         self._fence = 0
         self._ends_at = 0.0
         self._is_lost = False
+        self._has_left = False
         self._task: asyncio.Task[object] | None = None
         self._cancels_before = 0
         self._keeping: asyncio.Task[None] | None = None
@@ -45,7 +46,7 @@ class LockHold:
     @property
     def is_held(self) -> bool:
         """Tell whether the lease holds by this node's account."""
-        return not self._is_lost and self._clock.monotonic() < self._ends_at
+        return not (self._is_lost or self._has_left) and self._clock.monotonic() < self._ends_at
 
     @property
     def is_lost(self) -> bool:
@@ -70,7 +71,8 @@ class LockHold:
         self._keeping = asyncio.create_task(self._keep(), name=f"lock {self._name}")
 
     def leave(self) -> None:
-        """Renew the lease no more."""
+        """Renew the lease no more: the block is over."""
+        self._has_left = True
         if self._keeping is not None:
             self._keeping.cancel()
 

@@ -208,17 +208,6 @@ locks = Table(
 )
 """Locks by name. A row stays when its lock is free, for its fence must never fall."""
 
-signals = Table(
-    "nocohost_signals",
-    metadata,
-    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
-    Column("topic", Text, nullable=False),
-    Column("payload", JSON, nullable=False),
-    Column("sent_at", Instant, nullable=False),
-    Index("nocohost_signals_sent", "sent_at"),
-)
-"""Hints to all nodes, on SQLite; PostgreSQL carries them in its notifications. They are removed after a minute."""
-
 tokens = Table(
     "nocohost_tokens",
     metadata,

@@ -58,6 +58,7 @@ def test_queue_and_database_are_closed_while_hooks_register():
     for part in ("queue", "database", "hooks"):
         with pytest.raises(AppNotOpenError, match=part):
             getattr(app, part)
-    database, queue = object(), object()
-    app.open(database, queue)
+    database, queue, locks, signals, schedules = (object() for _ in range(5))
+    app.open(database, queue, locks=locks, signals=signals, schedules=schedules)
     assert (app.database, app.queue) == (database, queue)
+    assert (app.locks, app.signals, app.schedules) == (locks, signals, schedules)

@@ -1,4 +1,4 @@
-"""Groups, crashes, presence of nodes; keys, schedules, ticks, locks, signals; the view for autoscalers."""
+"""Groups, crashes, presence of nodes; keys, schedules, ticks, locks; the view for autoscalers."""
 
 from collections.abc import Mapping
 
@@ -93,7 +93,7 @@ def create_schedules() -> None:
 
 
 def create_locks() -> None:
-    """Create the locks, and the signals that SQLite carries in a table."""
+    """Create the locks."""
     op.create_table(
         "nocohost_locks",
         sa.Column("name", sa.Text, primary_key=True),
@@ -102,14 +102,6 @@ def create_locks() -> None:
         sa.Column("fence", sa.BigInteger, nullable=False, server_default=sa.text("0")),
         sa.Column("lease_until", Instant),
     )
-    op.create_table(
-        "nocohost_signals",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
-        sa.Column("topic", sa.Text, nullable=False),
-        sa.Column("payload", sa.JSON, nullable=False),
-        sa.Column("sent_at", Instant, nullable=False),
-    )
-    op.create_index("nocohost_signals_sent", "nocohost_signals", ["sent_at"])
 
 
 def create_view() -> None:
@@ -131,7 +123,7 @@ def create_view() -> None:
 def downgrade() -> None:
     """Take everything back."""
     op.execute("DROP VIEW nocohost_scaling")
-    for table in ("signals", "locks", "ticks", "schedules", "keys"):
+    for table in ("locks", "ticks", "schedules", "keys"):
         op.drop_table(f"nocohost_{table}")
     for index in ("nocohost_jobs_group_running", "nocohost_jobs_group", "nocohost_jobs_due"):
         op.drop_index(index, "nocohost_jobs")

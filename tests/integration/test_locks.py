@@ -1,0 +1,381 @@
+"""Locks over the cluster, between nodes of one process, on both databases."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import pytest
+from integration.queue_bench import until
+from integration.test_hints import listening
+from sqlalchemy import event, insert, select, update
+from structlog.testing import LogCapture
+
+from nocohost.api.clock import Clock
+from nocohost.api.errors import LockLostError, LockTimeoutError, NestedWriteError, QueueError
+from nocohost.api.log import Log
+from nocohost.node.clock import SystemClock
+from nocohost.node.identity import new_id
+from nocohost.store.database import SqlDatabase
+from nocohost.store.hints import make_hints
+from nocohost.store.locks import LeaseLocks
+from nocohost.store.schema import limits, locks
+from nocohost.testing.clock import FakeClock
+
+NAME = "shop.export"
+
+
+def deaf_locks(database: SqlDatabase, log: Log, clock: Clock | None = None) -> LeaseLocks:
+    """Locks of a node that hears no hints."""
+    clock = clock or SystemClock()
+    return LeaseLocks(database, make_hints(database, clock=clock, log=log), node_id=new_id(), clock=clock, log=log)
+
+
+@asynccontextmanager
+async def cluster(database: SqlDatabase, log: Log, count: int) -> AsyncIterator[list[LeaseLocks]]:
+    """The locks of as many nodes, which hear each other."""
+    async with AsyncExitStack() as stack:
+        nodes = []
+        for _ in range(count):
+            hints = await stack.enter_async_context(listening(database, log))
+            node = LeaseLocks(database, hints, node_id=new_id(), clock=SystemClock(), log=log)
+            stack.push_async_callback(node.close)
+            nodes.append(node)
+        yield nodes
+
+
+async def row_of(database: SqlDatabase, name: str = NAME) -> Any:
+    async with database.connect() as connection:
+        return (await connection.execute(select(locks).where(locks.c.name == name))).one_or_none()
+
+
+async def steal(database: SqlDatabase) -> None:
+    """Give the lock to somebody else, as the end of its lease would allow."""
+    async with database.begin() as connection:
+        await connection.execute(update(locks).values(holder=new_id(), fence=locks.c.fence + 1))
+
+
+async def test_a_lock_is_held_for_the_block_and_its_fence_rises(database: SqlDatabase, log: Log) -> None:
+    node = deaf_locks(database, log)
+    for fence in (1, 2, 3):
+        async with node.acquire(NAME) as lock:
+            assert (lock.fence, lock.is_held) == (fence, True)
+            row = await row_of(database)
+            assert row.holder is not None
+            assert (row.fence, row.node_id) == (fence, node.node_id)
+        assert not lock.is_held
+        row = await row_of(database)
+        assert (row.holder, row.lease_until, row.fence) == (None, None, fence)
+
+
+async def test_names_do_not_meet(database: SqlDatabase, log: Log) -> None:
+    node = deaf_locks(database, log)
+    async with node.acquire("a", wait_seconds=0) as one, node.acquire("b", wait_seconds=0) as other:
+        assert (one.fence, other.fence) == (1, 1)
+
+
+async def test_an_exception_frees_the_lock_and_passes(database: SqlDatabase, log: Log) -> None:
+    node = deaf_locks(database, log)
+
+    async def fail() -> None:
+        async with node.acquire(NAME):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    async with node.acquire(NAME, wait_seconds=0):
+        pass
+
+
+async def test_a_task_that_is_cancelled_frees_the_lock_wherever_it_stands(database: SqlDatabase, log: Log) -> None:
+    node, other = deaf_locks(database, log), deaf_locks(database, log)
+
+    async def hold() -> None:
+        async with node.acquire(NAME):
+            await asyncio.sleep(60)
+
+    for turns in range(0, 40, 2):
+        task = asyncio.create_task(hold())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if turns > 30:
+            await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await node.close()
+        async with other.acquire(NAME, wait_seconds=0):
+            pass
+
+
+@pytest.mark.parametrize("same_node", [True, False])
+async def test_whoever_waits_too_long_is_told(database: SqlDatabase, log: Log, same_node: bool) -> None:
+    node = deaf_locks(database, log)
+    other = node if same_node else deaf_locks(database, log)
+
+    async def take(seconds: float) -> None:
+        async with other.acquire(NAME, wait_seconds=seconds):
+            pass
+
+    async with node.acquire(NAME):
+        for seconds in (0.0, 0.05):
+            with pytest.raises(LockTimeoutError, match=f"{NAME}.*not free within {seconds:g} s"):
+                await asyncio.create_task(take(seconds))
+    await asyncio.create_task(take(0.0))
+
+
+async def test_whoever_waits_is_woken_when_the_lock_is_freed(database: SqlDatabase, log: Log) -> None:
+    async with cluster(database, log, 2) as (one, other):
+        order = []
+
+        async def take() -> None:
+            async with other.acquire(NAME, wait_seconds=30):
+                order.append("taken")
+
+        async with one.acquire(NAME):
+            task = asyncio.create_task(take())
+            await asyncio.sleep(0.1)
+            order.append("freed")
+        started = asyncio.get_running_loop().time()
+        await task
+        assert order == ["freed", "taken"]
+        assert asyncio.get_running_loop().time() - started < 0.9  # polling alone takes a second
+
+
+async def test_without_hints_polling_finds_the_lock(database: SqlDatabase, log: Log) -> None:
+    one, other = deaf_locks(database, log), deaf_locks(database, log)
+    async with one.acquire(NAME):
+        task = asyncio.create_task(other.acquire(NAME, wait_seconds=30).__aenter__())
+        await asyncio.sleep(0.1)
+    assert (await asyncio.wait_for(task, 10)).fence == 2
+
+
+async def test_tasks_of_one_node_take_turns_in_the_order_in_which_they_asked(database: SqlDatabase, log: Log) -> None:
+    node, order = deaf_locks(database, log), []
+
+    async def take(number: int) -> None:
+        async with node.acquire(NAME) as lock:
+            order.append((number, lock.fence))
+
+    await asyncio.gather(*(take(number) for number in range(10)))
+    assert order == [(number, number + 1) for number in range(10)]
+
+
+async def test_a_counter_under_the_lock_counts_right_on_several_nodes(database: SqlDatabase, log: Log) -> None:
+    """Read, wait, write: every pair that meets loses a count."""
+    async with cluster(database, log, 3) as nodes:
+        async with database.begin() as connection:
+            await connection.execute(insert(limits).values(key="counter", concurrency=0))
+        fences: list[int] = []
+        query = select(limits.c.concurrency).where(limits.c.key == "counter")
+
+        async def count(node: LeaseLocks) -> None:
+            for _ in range(3):
+                async with node.acquire(NAME) as lock:
+                    async with database.connect() as connection:
+                        value = (await connection.execute(query)).scalar_one()
+                    await asyncio.sleep(0)
+                    async with database.begin() as connection:
+                        await connection.execute(update(limits).values(concurrency=value + 1))
+                    fences.append(lock.fence)
+
+        await asyncio.gather(*(count(node) for node in nodes for _ in range(4)))
+        async with database.connect() as connection:
+            assert (await connection.execute(query)).scalar_one() == 36
+        assert fences == list(range(1, 37))
+
+
+async def test_a_lock_whose_lease_has_ended_is_taken(database: SqlDatabase, log: Log) -> None:
+    gone, other = deaf_locks(database, log), deaf_locks(database, log)
+    lost = asyncio.create_task(gone.acquire(NAME, lease_seconds=1.0).__aenter__())
+    held = await lost
+    for task in asyncio.all_tasks():
+        if task.get_name() == f"lock {NAME}":
+            task.cancel()  # the node of this lock is dead: nobody renews it
+    async with other.acquire(NAME, wait_seconds=10) as lock:
+        assert lock.fence == held.fence + 1
+
+
+async def test_a_task_may_not_take_a_lock_twice_nor_inside_a_write(database: SqlDatabase, log: Log) -> None:
+    node = deaf_locks(database, log)
+    async with node.acquire(NAME):
+        with pytest.raises(LockTimeoutError, match="already holds"):
+            await node.acquire(NAME).__aenter__()
+    if database.dialect == "sqlite":
+        async with database.begin():
+            with pytest.raises(NestedWriteError, match=NAME):
+                await node.acquire(NAME).__aenter__()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"name": ""}, "name of a lock"),
+        ({"name": "x" * 201}, "name of a lock"),
+        ({"name": "a\0b"}, "name of a lock"),
+        ({"name": 7}, "name of a lock"),
+        ({"name": "a", "lease_seconds": 0.5}, "lease of 0.5 s"),
+        ({"name": "a", "lease_seconds": float("nan")}, "lease of nan s"),
+        ({"name": "a", "lease_seconds": float("inf")}, "lease of inf s"),
+        ({"name": "a", "wait_seconds": -1}, "wait -1 s"),
+        ({"name": "a", "wait_seconds": float("nan")}, "wait nan s"),
+    ],
+)
+async def test_what_cannot_be_is_refused(database: SqlDatabase, log: Log, arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(QueueError, match=said):
+        deaf_locks(database, log).acquire(**arguments)
+
+
+class Story:
+    """A holder on a clock that a test turns, on SQLite, whose database follows it."""
+
+    def __init__(self, database: SqlDatabase, log: Log, clock: FakeClock) -> None:
+        self.node = deaf_locks(database, log, clock)
+        self.clock = clock
+        self.told: list[str] = []
+
+    async def hold(self, inside: Callable[[], Awaitable[object]]) -> None:
+        try:
+            async with self.node.acquire(NAME) as lock:
+                self.told.append("held")
+                await inside()
+                self.told.append("left")
+        except LockLostError:
+            self.told.append("lost")
+            assert not lock.is_held
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+async def for_ever() -> None:
+    await asyncio.Event().wait()
+
+
+async def begun(story: Story, inside: Callable[[], Awaitable[object]] = for_ever) -> "asyncio.Task[None]":
+    task = asyncio.create_task(story.hold(inside))
+
+    async def is_held() -> bool:
+        return story.told == ["held"]
+
+    await until(is_held)
+    return task
+
+
+async def let_pass(clock: FakeClock, database: SqlDatabase, seconds: float) -> None:
+    """Let time pass in small steps, and the renewals of each step come to their end."""
+    for _ in range(int(seconds)):
+        clock.advance(1.0)
+        before = await row_of(database)
+        for _ in range(20):
+            await asyncio.sleep(0.001)
+            if await row_of(database) != before:
+                break
+
+
+async def test_a_lease_is_renewed_for_as_long_as_the_block_runs(database: SqlDatabase, log: Log) -> None:
+    clock = FakeClock()
+    story = Story(database, log, clock)
+    task = await begun(story)
+    first = (await row_of(database)).lease_until
+    await let_pass(clock, database, 60)
+    row = await row_of(database)
+    assert row.fence == 1
+    assert database.dialect == "postgresql" or row.lease_until > first
+    assert story.told == ["held"]
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_holder_that_was_taken_over_is_cancelled_and_told(
+    database: SqlDatabase, log: Log, log_lines: LogCapture, clock: FakeClock
+) -> None:
+    story = Story(database, log, clock)
+    task = await begun(story)
+    await steal(database)
+    stolen = await row_of(database)
+    clock.advance(5.1)
+    await asyncio.wait_for(task, 10)
+    assert story.told == ["held", "lost"]
+    await story.node.close()
+    assert (await row_of(database)).holder == stolen.holder
+    assert "lock.lost" in [entry["event"] for entry in log_lines.entries]
+
+
+async def test_a_holder_whose_database_is_away_is_cancelled_before_the_lease_ends(
+    database: SqlDatabase, log: Log, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story = Story(database, log, clock)
+    task = await begun(story)
+
+    async def hang(*arguments: object, **named: object) -> bool:
+        await for_ever()
+        return True
+
+    monkeypatch.setattr("nocohost.store.locks.renew_lock", hang)
+    for _ in range(12):
+        assert not task.done()
+        clock.advance(1.0)
+        for _ in range(20):
+            await asyncio.sleep(0.001)
+    assert story.told == ["held"]
+    clock.advance(1.0)  # the 13th of 15 seconds
+    await asyncio.wait_for(task, 10)
+    assert story.told == ["held", "lost"]
+
+
+async def test_a_loss_is_told_once_the_block_ends_if_it_does_not_listen(
+    database: SqlDatabase, log: Log, clock: FakeClock
+) -> None:
+    story = Story(database, log, clock)
+
+    async def inside() -> None:
+        clock.advance(100.0)  # and no await: the cancellation comes too late for the block
+
+    await asyncio.wait_for(asyncio.create_task(story.hold(inside)), 10)
+    assert story.told in (["held", "left"], ["held", "left", "lost"])
+    async with deaf_locks(database, log).acquire(NAME, wait_seconds=0) as lock:
+        assert lock.fence == 2
+
+
+async def test_a_block_that_overslept_is_told_if_somebody_took_the_lock(database: SqlDatabase, log: Log) -> None:
+    clock = FakeClock()
+    story = Story(database, log, clock)
+
+    async def inside() -> None:
+        await steal(database)
+        clock.advance(100.0)
+
+    task = asyncio.create_task(story.hold(inside))
+    await asyncio.wait_for(task, 10)
+    assert story.told == ["held", "left", "lost"]
+    assert task.cancelling() == 0
+
+
+async def test_a_cancellation_from_outside_stays_one_even_when_the_lock_is_lost(
+    database: SqlDatabase, log: Log, clock: FakeClock
+) -> None:
+    story = Story(database, log, clock)
+    task = await begun(story)
+    await steal(database)
+    clock.advance(5.1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 10)
+    assert story.told == ["held"]
+
+
+async def test_a_lock_costs_two_statements(database: SqlDatabase, log: Log) -> None:
+    node, statements = deaf_locks(database, log), []
+
+    def note(connection: object, cursor: object, statement: str, *rest: object) -> None:
+        if "nocohost_locks" in statement:
+            statements.append(statement.split()[0])
+
+    event.listen(database._engine.sync_engine, "before_cursor_execute", note)
+    async with node.acquire(NAME):
+        pass
+    assert statements == ["INSERT", "UPDATE"]
