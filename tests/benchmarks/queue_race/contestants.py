@@ -1,5 +1,6 @@
 """Who takes part: one line of facts for each contestant."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -39,7 +40,7 @@ NOCOHOST = {
     "NOCOHOST_HTTP__PORT": "0",
     "NOCOHOST_ADMIN__PORT": "0",
     "NOCOHOST_LOG__LEVEL": "warning",
-    "NOCOHOST_PLUGINS__RACE__CONCURRENCY": "200",
+    "NOCOHOST_PLUGINS__RACE__CONCURRENCY": os.environ.get("RACE_CONCURRENCY", "200"),
     "WORKER_MODE": "*",
 }
 ON_UVLOOP = {"RACE_UVLOOP": "1"}
@@ -49,8 +50,8 @@ BATCH_OF_100 = {**ON_UVLOOP, "RACE_BATCH": "100"}
 
 CONTESTANTS = (
     Contestant("nocohost", "nocohost", POSTGRESQL, OURS, environment={**NOCOHOST, **ON_UVLOOP}),
-    Contestant("nocohost-asyncio", "nocohost", POSTGRESQL, OURS, environment=NOCOHOST),
-    Contestant("raw", "raw", POSTGRESQL, THROUGHPUT),
+    Contestant("nocohost-asyncio", "nocohost", POSTGRESQL, OURS - {"ballast", "recovery"}, environment=NOCOHOST),
+    Contestant("raw", "raw", POSTGRESQL, THROUGHPUT, environment={"RACE_BATCH": os.environ.get("RACE_BATCH", "200")}),
     Contestant("pgqueuer", "pgqueuer", POSTGRESQL, EVERYTHING, PGQUEUER, environment=BATCH_OF_100),
     Contestant("procrastinate", "procrastinate", POSTGRESQL, EVERYTHING, ("procrastinate", "psycopg[binary,pool]")),
     Contestant("dbos", "dbos", POSTGRESQL, EVERYTHING, ("dbos", "psycopg[binary]")),

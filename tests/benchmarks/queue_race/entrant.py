@@ -113,6 +113,11 @@ class Round:
     client: Client
     environment: Mapping[str, str]
 
+    @property
+    def url(self) -> str:
+        """Return the URL of the store."""
+        return self.environment["RACE_URL"]
+
     @contextmanager
     def serving(self, count: int) -> Iterator[list[Serving]]:
         """Run serving processes within the block."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from queue_race.effort import Effort
 from queue_race.entrant import Entrant, Round
 from queue_race.figures import Reading
 from queue_race.inside.contestant.records import Record
@@ -21,6 +22,8 @@ class Pace(NamedTuple):
     acknowledged: float
     run: float
     note: str
+    effort: Effort = Effort(0.0, 0.0)
+    """Processor time for each job, in microseconds."""
 
 
 def enqueue(entrant: Entrant, scale: Scale) -> list[Reading]:
@@ -45,11 +48,14 @@ def drain_round(round_: Round, processes: int, jobs: int, scale: Scale) -> Pace:
     Time begins when the last process to begin has begun; jobs that ran before do not count.
     """
     round_.client.ask("preload", count=jobs)
-    with round_.serving(processes):
+    with round_.serving(processes) as serving:
+        round_.await_records(1, scale.limit_seconds)
+        before = Effort.of(serving, round_.url)
         answer = round_.client.ask("watch", count=jobs, limit_seconds=scale.limit_seconds)
         if answer["ended_at"] is None:
             raise FailedError(f"{answer['left']} of {jobs} jobs left\n{round_.end_of_log()}")
-    return _pace(round_.read(), jobs, processes, answer["ended_at"])
+        effort = Effort.of(serving, round_.url).since(before, jobs)
+    return _pace(round_.read(), jobs, processes, answer["ended_at"])._replace(effort=effort)
 
 
 def _drain(entrant: Entrant, processes: int, jobs: int, scale: Scale) -> Pace:
@@ -59,7 +65,12 @@ def _drain(entrant: Entrant, processes: int, jobs: int, scale: Scale) -> Pace:
 
 def _readings(processes: int, pace: Pace) -> Sequence[Reading]:
     name = f"drain {processes}"
-    return Reading(name, "jobs/s", pace.acknowledged, pace.note), Reading(f"{name}, begun", "jobs/s", pace.run)
+    return (
+        Reading(name, "jobs/s", pace.acknowledged, pace.note),
+        Reading(f"{name}, begun", "jobs/s", pace.run),
+        Reading(f"{name}, processor time of the processes", "us/job", pace.effort.serving),
+        Reading(f"{name}, processor time of PostgreSQL", "us/job", pace.effort.backends),
+    )
 
 
 def _enqueue(entrant: Entrant, name: str, action: str, scale: Scale) -> Reading:

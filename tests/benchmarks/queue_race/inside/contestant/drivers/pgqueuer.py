@@ -20,7 +20,7 @@ from pgqueuer.queries import Queries
 from contestant import records
 
 ENTRYPOINT = "race"
-BATCH = int(os.environ.get("RACE_BATCH", "10"))
+BATCH = int(os.environ["RACE_BATCH"])
 
 
 class Driver:

@@ -16,7 +16,7 @@ import psycopg
 
 from contestant import records
 
-BATCH = int(os.environ.get("RACE_BATCH", "200"))
+BATCH = int(os.environ["RACE_BATCH"])
 IDLE_SECONDS = 0.02
 SHARED = """id uuid PRIMARY KEY, key text NOT NULL, state text NOT NULL, payload json NOT NULL, priority int NOT NULL,
     run_at timestamptz NOT NULL, enqueued_at timestamptz NOT NULL, started_at timestamptz, attempts int NOT NULL,
