@@ -7,8 +7,12 @@ from functools import cached_property
 
 from records import Evidence, Line, in_time
 
+PULSE_SECONDS = 0.25
+"""How often a process tells that it runs."""
+LATE_SECONDS = 0.35
+"""A pulse later than that was kept waiting by the machine."""
 GAP_SECONDS = 1.0
-"""A process whose pulse paused for so long was starved by its machine."""
+"""A process whose pulse paused for so long did not run at all."""
 ENDED = frozenset({"succeeded", "dead", "cancelled"})
 EVER = float("inf")
 Process = tuple[str, int]
@@ -129,31 +133,57 @@ class Case:
         return deaths
 
     @cached_property
-    def gaps(self) -> Mapping[Process, Sequence[Span]]:
-        """Return when the pulse of each process paused."""
+    def pauses(self) -> Mapping[Process, Sequence[Span]]:
+        """Return when the pulse of each process came late."""
         last: dict[Process, float] = {}
-        gaps: dict[Process, list[Span]] = defaultdict(list)
+        pauses: dict[Process, list[Span]] = defaultdict(list)
         for line in self.evidence.pulse:
             process = (line["name"], line["pid"])
-            if line["t"] - last.get(process, line["t"]) > GAP_SECONDS:
-                gaps[process].append((last[process], line["t"]))
+            if line["t"] - last.get(process, line["t"]) > LATE_SECONDS:
+                pauses[process].append((last[process], line["t"]))
             last[process] = line["t"]
-        return gaps
+        return pauses
 
     def froze(self, process: Process, span: Span) -> bool:
         """Tell whether the process did not run for a while within the span, by nemesis' or its machine's doing."""
-        frozen = (*self.spans("freeze", "thaw", process), *self.gaps.get(process, ()))
-        return any(meet(span, one) for one in frozen)
+        gaps = (gap for gap in self.pauses.get(process, ()) if gap[1] - gap[0] > GAP_SECONDS)
+        return any(meet(span, one) for one in (*self.spans("freeze", "thaw", process), *gaps))
 
     def starved(self, span: Span) -> float:
-        """Return the longest that any process was kept waiting by its machine within the span."""
-        found = [
-            min(gap[1], span[1]) - max(gap[0], span[0])
-            for process, gaps in self.gaps.items()
-            for gap in gaps
-            if meet(gap, span) and not any(meet(gap, frozen) for frozen in self.spans("freeze", "thaw", process))
-        ]
-        return max(found, default=0.0)
+        """Return how long the machine kept one process waiting within the span, at most, all its pauses together."""
+        waited: dict[Process, float] = defaultdict(float)
+        for process, pauses in self.pauses.items():
+            frozen = self.spans("freeze", "thaw", process)
+            for pause in pauses:
+                if meet(pause, span) and not any(meet(pause, one) for one in frozen):
+                    waited[process] += pause[1] - pause[0] - PULSE_SECONDS
+        return max(waited.values(), default=0.0)
+
+    @cached_property
+    def working(self) -> Sequence[Span]:
+        """Return when some node or other that works was up, and neither frozen nor cut off; overlapping, in order."""
+        spans: list[Span] = []
+        for line in self.evidence.nemesis:
+            if line["what"] == "ready" and line["works"]:
+                process = (line["node"], line["pid"])
+                begun = line["t"]
+                for trouble in sorted((*self.spans("freeze", "thaw", process), *self.spans("stall", "flow", process))):
+                    spans.append((begun, trouble[0]))
+                    begun = trouble[1]
+                spans.append((begun, self.deaths.get(process, EVER)))
+        return sorted(spans)
+
+    def unattended(self, span: Span) -> float:
+        """Return for how much of the span there was no node that could have done the work."""
+        if not self.working:
+            return 0.0
+        idle, reached = 0.0, span[0]
+        for begun, over in self.working:
+            if begun > span[1]:
+                break
+            idle += max(begun - reached, 0.0)
+            reached = max(reached, over)
+        return idle + max(span[1] - reached, 0.0)
 
     def _attempts(self) -> Iterator[Attempt]:
         ends = {

@@ -55,6 +55,11 @@ class Node:
         """Tell whether this is the only server of ``chaos:lonely``."""
         return self.mode == "chaos:lonely"
 
+    @property
+    def works(self) -> bool:
+        """Tell whether it serves the keys that most jobs are for."""
+        return self.mode != "!" and not self.is_sole
+
     def start(self) -> None:
         """Start a process; returns at once."""
         self.is_ready = False
@@ -139,6 +144,8 @@ class Cluster:
                         self.start_node(node)
                     elif code is None and not node.is_ready:
                         node.is_ready = await self._says_ready(http, node)
+                        if node.is_ready:
+                            self._record.note("ready", node=node.name, pid=node.pid, works=node.works)
                 await asyncio.sleep(LOOK_SECONDS)
 
     async def _says_ready(self, http: aiohttp.ClientSession, node: Node) -> bool:

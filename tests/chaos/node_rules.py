@@ -56,8 +56,8 @@ def recoveries(case: Case) -> Iterator[tuple[Attempt, Attempt, float, float]]:
 
 
 def allowance(case: Case, span: Span) -> float:
-    """Return how long a recovery may take: what is promised, and what the database was away or its machine busy."""
-    allowed = case.evidence.timing.recovery_seconds + case.starved(span)
+    """Return how long a recovery may take: what is promised, from when there is a node to do it, a database, a CPU."""
+    allowed = case.evidence.timing.recovery_seconds + case.starved(span) + case.unattended(span)
     return allowed + sum(outage[1] - outage[0] + OUTAGE_SECONDS for outage in case.outages if meet(span, outage))
 
 

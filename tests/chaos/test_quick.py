@@ -1,6 +1,7 @@
 """A short run on each database, with every kind of harm: nothing lost, nothing done twice."""
 
 import os
+from pathlib import Path
 
 import pytest
 from bench import Plan, run
@@ -24,26 +25,35 @@ FLOORS = {
 POSTGRESQL_FLOORS = {**FLOORS, "crash": 1, "lose": 2, "stall": 1, "late_writes": 5, "lost_answers": 5, "unsure": 3}
 
 
+@pytest.fixture
+def folder(tmp_path, request):
+    """Where the records of the run go."""
+    kept = os.environ.get("CHAOS_KEEP")
+    folder = Path(kept) / request.node.name if kept else tmp_path
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def judged(verdict, folder):
     print(verdict.text(str(folder)))
     assert verdict.word == "ok", verdict.text(str(folder))
 
 
-async def test_sqlite_keeps_every_promise(chaos_plugin, tmp_path):
+async def test_sqlite_keeps_every_promise(chaos_plugin, folder):
     plan = Plan(
-        tmp_path,
+        folder,
         chaos_plugin,
-        f"sqlite:///{tmp_path}/chaos.sqlite",
+        f"sqlite:///{folder}/chaos.sqlite",
         SQLITE_DECK,
         FLOORS,
         seed=os.environ.get("CHAOS_SEED", "1"),
     )
-    judged(await run(plan), tmp_path)
+    judged(await run(plan), folder)
 
 
-async def test_postgresql_keeps_every_promise(chaos_plugin, crashing_server, tmp_path):
+async def test_postgresql_keeps_every_promise(chaos_plugin, crashing_server, folder):
     plan = Plan(
-        tmp_path,
+        folder,
         chaos_plugin,
         crashing_server.create_database("chaos_quick"),
         POSTGRESQL_DECK,
@@ -52,4 +62,4 @@ async def test_postgresql_keeps_every_promise(chaos_plugin, crashing_server, tmp
         seed=os.environ.get("CHAOS_SEED", "1"),
         pause_seconds=1.0,
     )
-    judged(await run(plan), tmp_path)
+    judged(await run(plan), folder)
