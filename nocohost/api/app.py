@@ -121,13 +121,17 @@ class Schedules(Protocol):
     """The schedules kept in the database, beside those that services register."""
 
     async def set(self, schedule: Schedule) -> None:
-        """Make the schedule, or change the one of this name; the next tick is counted from now.
+        """Make the schedule, or change the one of this name; when its times change, the next tick is counted from now.
 
-        Raises ``UnknownKeyError``, ``PayloadError``, and ``JobConflictError`` for the name of a schedule in code.
+        A paused schedule stays paused. Raises ``UnknownKeyError``, ``PayloadError`` also for a cron expression or time
+        zone that cannot be, and ``JobConflictError`` for the name of a schedule in code.
         """
 
     async def remove(self, name: str) -> bool:
-        """Remove the schedule of this name; return False without one. One in code raises ``JobConflictError``."""
+        """Remove the schedule of this name; return False without one.
+
+        One in code raises ``JobConflictError`` as long as a live node serves the service that registers it.
+        """
 
     async def list(self) -> Sequence[ScheduleView]:
         """Return every schedule, by name."""

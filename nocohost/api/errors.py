@@ -134,6 +134,12 @@ class JobNotFoundError(QueueError):
     code = "queue.job_not_found"
 
 
+class ScheduleNotFoundError(QueueError):
+    """There is no schedule with this name."""
+
+    code = "queue.schedule_not_found"
+
+
 class JobConflictError(QueueError):
     """The request contradicts what is already there."""
 

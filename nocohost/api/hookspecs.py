@@ -14,6 +14,7 @@ from nocohost.api.app import App
 from nocohost.api.check import Check
 from nocohost.api.principal import Principal
 from nocohost.api.routes import Route
+from nocohost.api.schedule import Schedule
 from nocohost.api.service import JobType, Service
 
 if TYPE_CHECKING:
@@ -59,11 +60,12 @@ class ServiceHooks:
     """Hooks of ``nocohost.services`` entry points."""
 
     @hookspec
-    def register_services(self, app: App) -> Sequence[Service]:  # type: ignore[empty-body]
-        """Offer the service behind this entry point's key.
+    def register_services(self, app: App) -> Sequence[Service | Schedule]:  # type: ignore[empty-body]
+        """Offer the service behind this entry point's key, and schedules.
 
         Called: once, only on nodes whose worker mode covers the key, before the app opens.
-        Returns: a list with one ``Service``, whose key is the entry point's name.
+        Returns: a list with one ``Service``, whose key is the entry point's name, and any number of ``Schedule``,
+            under this key or any other that is declared.
         If it raises: the key is quarantined with its extensions; the node goes on without it.
         """
 

@@ -39,6 +39,7 @@ VERBS = (
     Verb("config", "nocohost.cli.config:config", "Show or check the settings."),
     Verb("db", "nocohost.cli.db:db", "Upgrade the database, or show its state."),
     Verb("jobs", "nocohost.cli.jobs:jobs", "List, show, enqueue, retry, cancel and drop jobs."),
+    Verb("schedules", "nocohost.cli.schedules:schedules", "List, run, pause and resume schedules."),
     Verb("token", "nocohost.cli.token:token", "Create, list and revoke API tokens."),
     Verb("openapi", "nocohost.cli.openapi:openapi", "Print the description of the API."),
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from nocohost.api.clock import Clock
 from nocohost.api.errors import PluginError, SettingError
@@ -14,8 +15,9 @@ from nocohost.plugins.catalogue import Catalogue
 from nocohost.plugins.declarations import Declarations, load_declarations
 from nocohost.plugins.entry import MIGRATIONS
 from nocohost.queue.enqueue import JobQueue
+from nocohost.queue.schedule_door import ScheduleDoor
 from nocohost.store.database import SqlDatabase, open_database
-from nocohost.store.hints import Hints, make_hints
+from nocohost.store.hints import SCHEDULE, Hints, make_hints
 from nocohost.store.locks import LeaseLocks
 from nocohost.store.revisions import MigrationSet, core_migrations, migration_sets
 from nocohost.store.signals import HintSignals
@@ -42,9 +44,15 @@ class NodeParts:
         sets, failures = migration_sets(self.catalogue.in_group(MIGRATIONS))
         return [core_migrations(), *sets], failures
 
-    def open_app(self, queue: JobQueue) -> None:
-        """Open every door of the app; the hints behind them are started by whoever lets the app live on."""
-        self.app.open(self.database, queue, locks=self.locks, signals=self.signals)
+    def open_app(self, queue: JobQueue) -> ScheduleDoor:
+        """Open every door of the app; the hints behind them are started by whoever lets the app live on.
+
+        Returns the door to the schedules, which tells other nodes of a change until somebody else is to hear of it.
+        """
+        schedules = ScheduleDoor(self.database, queue.checked)
+        schedules.on_changed = partial(self.hints.send, SCHEDULE)
+        self.app.open(self.database, queue, locks=self.locks, signals=self.signals, schedules=schedules)
+        return schedules
 
     async def close(self) -> None:
         """Free the locks that were left, stop the hints, and close the database."""

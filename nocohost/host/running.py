@@ -62,12 +62,13 @@ class RunningNode:
         activation = await activate_plugins(self.parts, unfit, self._registry)
         queue = self.parts.make_queue()
         self.parts.app.settle(activation.served_keys)
-        self.parts.open_app(queue)
+        schedules = self.parts.open_app(queue)
         self._step("entering lifespans")
         activation = await enter_lifespans(self.parts, activation, self._stack)
         self.parts.app.settle(activation.served_keys)
         self._work = Work(self.parts, self.status, activation, self._registry, self._leave)
         queue.on_enqueued = self._work.enqueued
+        schedules.on_changed = self._work.schedule_changed
         await self._work.start(self._doors.admin_address)
         if self.parts.mode.serves_requests:
             self._step("opening the main port")

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from nocohost.api.errors import StoreError
 from nocohost.api.version import VERSION
 from nocohost.host.build import NodeParts
+from nocohost.host.schedules import make_schedule_loop
 from nocohost.host.status import NodeState, NodeStatus
 from nocohost.plugins.activation import Activation
 from nocohost.queue.attempt import Attempts
@@ -19,7 +20,7 @@ from nocohost.queue.sweep import Sweep, Upkeep
 from nocohost.queue.watch import Reins, Watch
 from nocohost.store.claims import any_due
 from nocohost.store.heartbeat import HeartbeatConnection
-from nocohost.store.hints import JOB
+from nocohost.store.hints import JOB, SCHEDULE
 from nocohost.store.nodes import NodeRecord, beat, leave_cluster, register_node, set_node_state
 
 
@@ -42,6 +43,7 @@ class Work:
         self._timing = parts.settings.queue.timing
         self._metrics = QueueMetrics(registry)
         self._consumer = self._make_consumer()
+        self._schedules = make_schedule_loop(parts, activation, self.enqueued)
         self._record: NodeRecord | None = None
         self._beat: Beat | None = None
         self._watch: Watch | None = None
@@ -69,6 +71,8 @@ class Work:
         self._watch.start()
         if self._services:
             self._parts.hints.subscribe(JOB, self._consumer.wake)
+            self._parts.hints.subscribe(SCHEDULE, self._schedules.wake)
+        await self._schedules.begin()
         self._loops = [asyncio.create_task(loop, name=name) for name, loop in self._make_loops().items()]
 
     async def announce(self, state: NodeState) -> None:
@@ -84,8 +88,18 @@ class Work:
         self._consumer.wake()
 
     def wake(self, key: str | None = None) -> None:
-        """Look for work now, if ``key`` is served here."""
+        """Look for work now, if ``key`` is served here, and for ticks that have come."""
         self._consumer.wake(key)
+        self._schedules.wake()
+
+    def schedule_changed(self, name: str) -> None:
+        """Look for ticks now, here and on other nodes."""
+        self._schedules.wake(name)
+        self._parts.hints.send(SCHEDULE, name)
+
+    async def seconds_to_tick(self) -> float | None:
+        """Return how long the next tick under the keys of this node is away, 0 or less when one has come."""
+        return await self._schedules.seconds_to_tick()
 
     def enqueued(self, key: str) -> None:
         """Count a job that this node has enqueued, and look for it."""
@@ -94,11 +108,14 @@ class Work:
         self._parts.hints.send(JOB, key)
 
     async def has_work(self) -> bool:
-        """Tell whether a job runs here, or is due under a key that this node serves."""
+        """Tell whether a job runs here, or a job or a tick is due under a key that this node serves."""
         if not self._consumer.is_idle:
             return True
         if not self._services:
             return False
+        seconds = await self.seconds_to_tick()
+        if seconds is not None and seconds <= 0:
+            return True
         async with self._parts.database.connect() as connection:
             return await any_due(connection, list(self._services))
 
@@ -178,7 +195,9 @@ class Work:
         history_seconds = parts.settings.queue.history_seconds
         upkeep = Upkeep(parts.database, clock=parts.clock, log=parts.log, history_seconds=history_seconds)
         loops = {"sweep": sweep.run(), "upkeep": upkeep.run()}
-        return loops | {"consumer": self._consumer.run()} if self._services else loops
+        if self._services:
+            loops |= {"consumer": self._consumer.run(), "schedules": self._schedules.run()}
+        return loops
 
     def _reins(self) -> Reins:
         def release() -> None:

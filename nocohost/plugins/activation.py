@@ -16,6 +16,7 @@ from nocohost.api.errors import PluginError
 from nocohost.api.log import Log
 from nocohost.api.mode import WorkerMode
 from nocohost.api.routes import Route
+from nocohost.api.schedule import Schedule
 from nocohost.api.service import Service
 from nocohost.plugins.admission import Authenticator, Contribution, Door
 from nocohost.plugins.catalogue import Catalogue
@@ -54,6 +55,11 @@ class Activation:
         """Return the services of this node by key."""
         found = (one.service for one in self.contributions.values())
         return MappingProxyType({service.key: service for service in found if service is not None})
+
+    @property
+    def schedules(self) -> Sequence[tuple[CatalogueEntry, Sequence[Schedule]]]:
+        """Return each active service with the schedules that it registers, which may be none."""
+        return [(entry, one.schedules) for entry, one in self.contributions.items() if one.service is not None]
 
     @property
     def served_keys(self) -> frozenset[str]:
@@ -157,7 +163,7 @@ class _Run:
         self._catalogue = catalogue
         self._declarations = declarations
         self._loader = loader
-        self._door = Door(app, loader, hooks)
+        self._door = Door(app, loader, hooks, declarations.job_type)
         self._errors: dict[CatalogueEntry, PluginError] = {}
 
     def activate(self, mode: WorkerMode) -> None:

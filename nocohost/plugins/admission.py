@@ -9,13 +9,15 @@ from nocohost.api.check import Check
 from nocohost.api.errors import PluginContractError, PluginError
 from nocohost.api.principal import Principal
 from nocohost.api.routes import Route
-from nocohost.api.service import Service
+from nocohost.api.schedule import Schedule
+from nocohost.api.service import JobType, Service
 from nocohost.plugins import returns
 from nocohost.plugins.contract import check_implementations, require_hooks
 from nocohost.plugins.entry import SERVICES, CatalogueEntry
 from nocohost.plugins.hooks import NodeHooks, Registered
 from nocohost.plugins.lifespan import Lifespan
 from nocohost.plugins.loading import Loader
+from nocohost.plugins.schedules import check_schedule
 
 if TYPE_CHECKING:
     from aiohttp.web import Request
@@ -33,6 +35,7 @@ class Contribution:
     plugin: str
     hooks: tuple[str, ...]
     service: Service | None = None
+    schedules: tuple[Schedule, ...] = ()
     routes: tuple[Route, ...] = ()
     checks: tuple[Check, ...] = ()
     authenticator: Authenticator | None = None
@@ -42,8 +45,9 @@ class Contribution:
 class Door:
     """Where the entry points of one node come in, one at a time."""
 
-    def __init__(self, app: App, loader: Loader, hooks: NodeHooks) -> None:
+    def __init__(self, app: App, loader: Loader, hooks: NodeHooks, job_type: Callable[[str], JobType | None]) -> None:
         self._app = app
+        self._job_type = job_type
         self._loader = loader
         self._hooks = hooks
 
@@ -72,9 +76,8 @@ class Door:
     def _ask(self, contribution: Contribution) -> Contribution:
         entry, app = contribution.entry, self._app
         if found := self._hooks.implementation("register_services", entry):
-            contribution = replace(
-                contribution, service=self._call(found, lambda value: returns.service(value, entry.name))
-            )
+            service, schedules = self._call(found, lambda value: self._offer(value, entry.name))
+            contribution = replace(contribution, service=service, schedules=schedules)
         if found := self._hooks.implementation("serve_requests", entry):
             contribution = replace(contribution, routes=self._call(found, returns.routes))
         if found := self._hooks.implementation("register_checks", entry):
@@ -86,6 +89,12 @@ class Door:
         if found := self._hooks.implementation("node_lifespan", entry):
             contribution = replace(contribution, lifespan=Lifespan(found, app))
         return contribution
+
+    def _offer(self, value: object, key: str) -> tuple[Service, tuple[Schedule, ...]]:
+        service, schedules = returns.offer(value, key)
+        for schedule in schedules:
+            check_schedule(schedule, self._app, self._job_type)
+        return service, schedules
 
     def _call(self, found: Registered, check: Callable[[object], T]) -> T:
         call = found.bind(app=self._app)

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from nocohost.api.check import Check
 from nocohost.api.errors import PluginContractError
 from nocohost.api.routes import Route, route
+from nocohost.api.schedule import Schedule
 from nocohost.api.service import JobType, Service
 from nocohost.plugins.contract import Specification, check_handler, is_async, specifications_of
 from nocohost.plugins.paths import claim_of
@@ -43,9 +44,13 @@ def published(value: object, publisher: str) -> tuple[tuple[type, ...], tuple[Sp
     return classes, hooks
 
 
-def service(value: object, key: str) -> Service:
-    """Return the one service that ``register_services`` gave, if it stands under ``key`` and its handler fits."""
-    services = _list_of(Service, value, "register_services")
+def offer(value: object, key: str) -> tuple[Service, tuple[Schedule, ...]]:
+    """Return what ``register_services`` gave: the one service, and the schedules beside it.
+
+    The service must stand under ``key`` with a handler that fits, the schedules have names of their own.
+    """
+    items = _list_of((Service, Schedule), value, "register_services")
+    services = [item for item in items if isinstance(item, Service)]
     if len(services) != 1:
         raise PluginContractError(
             f"register_services returned {len(services)} services", hint="an entry point offers exactly one"
@@ -56,7 +61,9 @@ def service(value: object, key: str) -> Service:
             f"register_services offers {offered.key}, but the entry point is named {key}", hint="the two must agree"
         )
     check_handler(offered.handler, offered.isolation)
-    return offered
+    schedules = tuple(item for item in items if isinstance(item, Schedule))
+    _unique([one.name for one in schedules], "register_services names the schedule {!r} twice")
+    return offered, schedules
 
 
 def routes(value: object) -> tuple[Route, ...]:
@@ -91,15 +98,19 @@ def lifespan(value: object) -> AbstractAsyncContextManager[None]:
     return cast("AbstractAsyncContextManager[None]", value)
 
 
-def _list_of(item_class: type[ItemT], value: object, hook: str) -> tuple[ItemT, ...]:
+def _list_of(item_class: type[ItemT] | tuple[type[ItemT], ...], value: object, hook: str) -> tuple[ItemT, ...]:
     if inspect.iscoroutine(value):
         value.close()  # it will never be awaited, and should not warn of that in some other place
     if not isinstance(value, list | tuple):
-        raise PluginContractError(f"{hook} returned {_kind(value)}, not a list of {item_class.__name__}")
+        raise PluginContractError(f"{hook} returned {_kind(value)}, not a list of {_named(item_class)}")
     for place, item in enumerate(value, start=1):
         if not isinstance(item, item_class):
-            raise PluginContractError(f"item {place} of {hook} is {_kind(item)}, not a {item_class.__name__}")
+            raise PluginContractError(f"item {place} of {hook} is {_kind(item)}, not a {_named(item_class)}")
     return tuple(cast("Sequence[Any]", value))
+
+
+def _named(item_class: type | tuple[type, ...]) -> str:
+    return " or ".join(one.__name__ for one in (item_class if isinstance(item_class, tuple) else (item_class,)))
 
 
 def _unique(names: Sequence[str], message: str) -> None:

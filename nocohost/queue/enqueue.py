@@ -4,6 +4,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from pydantic_core import from_json
+
 from nocohost.api.errors import (
     JobNotFoundError,
     NestedWriteError,
@@ -120,6 +122,11 @@ class JobQueue:
             instants = await self._insert_together(rows)
             self.on_enqueued(key)
         return [_made(new, seen, instant) for (new, seen), instant in zip(news, instants, strict=True)]
+
+    def checked(self, key: str, payload: Any) -> Any:
+        """Return the payload as it is stored under ``key``; raises as ``enqueue`` does, and makes no job."""
+        new, _ = self._new_job(key, payload, None, None, None, None)
+        return from_json(new.payload)
 
     def _new_job(
         self,

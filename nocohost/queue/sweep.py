@@ -10,11 +10,14 @@ from nocohost.store.database import SqlDatabase
 from nocohost.store.glance import glance
 from nocohost.store.nodes import mark_lost, remove_gone
 from nocohost.store.orphans import any_to_sweep, free_orphans, remove_expired_keys, remove_old_history
+from nocohost.store.ticks import remove_old_ticks
 
 BATCH = 500
 UPKEEP_SECONDS = 60.0
 GONE_NODE_SECONDS = 7 * 86400.0
 """How long the row of a node outlives the node."""
+TICK_SECONDS = 86400.0
+"""How long the row of a tick is kept at least: longer than a database's clock could be set back unnoticed."""
 
 
 class Sweep:
@@ -96,6 +99,11 @@ class Upkeep:
         while full:
             async with self._database.begin() as connection:
                 removed = await remove_old_history(connection, older_than_seconds=self._history_seconds, limit=BATCH)
+                full = removed >= BATCH
+        full, seconds = True, max(TICK_SECONDS, self._history_seconds)
+        while full:
+            async with self._database.begin() as connection:
+                removed = await remove_old_ticks(connection, older_than_seconds=seconds, limit=BATCH)
                 full = removed >= BATCH
         async with self._database.begin() as connection:
             await remove_gone(connection, older_than_seconds=GONE_NODE_SECONDS)

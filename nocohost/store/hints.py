@@ -19,6 +19,8 @@ LOCK = "lock"
 """Topic: the lock that the text names is free."""
 SIGNAL = "signal"
 """Topic: the text is a signal of a plugin."""
+SCHEDULE = "schedule"
+"""Topic: the next tick of the schedule that the text names may have moved."""
 
 
 class Hints(Protocol):

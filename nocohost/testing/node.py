@@ -19,6 +19,7 @@ from nocohost.testing.clock import FakeClock
 TOKEN = "nch_test_admin_token_of_a_node_under_test"  # noqa: S105 - it opens nothing but nodes of tests
 SETTLE_SECONDS = 30.0
 POLL_SECONDS = 0.005
+INSTANT = 0.000001
 
 
 @dataclass(frozen=True)
@@ -63,13 +64,22 @@ class TestNode:
     async def advance(self, seconds: float) -> None:
         """Let ``seconds`` pass on the clock of all nodes and of their database, and wait until they have settled.
 
-        Nodes under test beat in real time; their leases are renewed beforehand, so that none is taken for lost.
+        The clock stops at each tick of a schedule that a node serves, until its job is done: as if the nodes had served
+        all the while. Nodes under test beat in real time; their leases are renewed beforehand, so that none is taken
+        for lost.
         """
-        for node in self.neighbours:
-            await node.work.renew(seconds)
-        self.clock.advance(seconds)
-        for node in self.neighbours:
-            await node.settled()
+        end = self.clock.monotonic() + seconds
+        while True:
+            away = [await node.work.seconds_to_tick() for node in self.neighbours]
+            left = end - self.clock.monotonic()
+            step = max(0.0, min([left, *(max(one, INSTANT) for one in away if one is not None)]))
+            for node in self.neighbours:
+                await node.work.renew(step)
+            self.clock.advance(step)
+            for node in self.neighbours:
+                await node.settled()
+            if self.clock.monotonic() >= end:
+                return
 
     @property
     def work(self) -> Work:

@@ -16,6 +16,10 @@ from nocohost.web.problems import CONTENT_TYPE, Problem
 PATH = "/api/openapi.json"
 REFERENCE = "#/components/schemas/{model}"
 JSON = "application/json"
+PATH_PARAMETERS: Mapping[str, Mapping[str, str]] = {
+    "id": {"type": "string", "format": "uuid"},
+    "name": {"type": "string"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +102,9 @@ def _describe(operation: Operation) -> dict[str, Any]:
         {"name": one.name, "in": one.place, "description": one.description, "schema": dict(one.schema)}
         for one in operation.parameters
     ]
-    if "{id}" in operation.path:
-        parameters.append(
-            {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
-        )
+    for name, schema in PATH_PARAMETERS.items():
+        if f"{{{name}}}" in operation.path:
+            parameters.append({"name": name, "in": "path", "required": True, "schema": dict(schema)})
     if parameters:
         described["parameters"] = parameters
     if operation.body:

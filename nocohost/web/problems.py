@@ -23,6 +23,7 @@ from nocohost.api.errors import (
     PayloadError,
     PayloadTooLargeError,
     QueueError,
+    ScheduleNotFoundError,
     SchemaVersionError,
     StoreConflictError,
     StoreUnavailableError,
@@ -39,6 +40,7 @@ RETRY_SECONDS = 2
 STATUSES: Sequence[tuple[type[NocohostError], int]] = (
     (UnknownKeyError, 404),
     (JobNotFoundError, 404),
+    (ScheduleNotFoundError, 404),
     (PayloadError, 422),
     (PayloadTooLargeError, 413),
     (JobConflictError, 409),

@@ -63,3 +63,27 @@ class NodePageView(BaseModel):
 
     items: list[NodeView]
     next: str | None
+
+
+class ScheduleView(BaseModel):
+    """One schedule."""
+
+    name: str
+    key: str = Field(description="service key of the jobs that it makes")
+    cron: str | None = Field(description="five fields, or an alias such as @daily")
+    timezone: str = Field(description="where the clocks hang that cron is read by")
+    interval_seconds: float | None = Field(description="ticks at its multiples since 1970-01-01T00:00:00Z")
+    catch_up: Literal["skip", "once", "all"] = Field(description="what becomes of ticks that passed unserved")
+    source: Literal["code", "database"]
+    state: Literal["active", "paused"]
+    description: str = Field(description="when it ticks, in words")
+    next_at: datetime | None = Field(description="the next tick; null while paused")
+    last_at: datetime | None = Field(description="the latest tick that made a job")
+    paused_at: datetime | None
+
+
+class SchedulePageView(BaseModel):
+    """Some schedules, by name."""
+
+    items: list[ScheduleView]
+    next: str | None = Field(description="give it as after; null on the last page")

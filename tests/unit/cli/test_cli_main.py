@@ -115,6 +115,7 @@ def test_json_after_two_dashes_is_an_argument(capsys: pytest.CaptureFixture[str]
         (errors.PayloadError("no"), 2),
         (errors.PayloadTooLargeError("no"), 2),
         (errors.JobNotFoundError("no"), 1),
+        (errors.ScheduleNotFoundError("no"), 1),
         (errors.JobConflictError("no"), 1),
         (errors.PluginLoadError("no"), 1),
         (errors.StoreError("no"), 1),

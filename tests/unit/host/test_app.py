@@ -55,7 +55,7 @@ def test_a_key_that_turned_out_not_to_be_served_is_not():
 
 def test_queue_and_database_are_closed_while_hooks_register():
     app = app_of(EVERYTHING)
-    for part in ("queue", "database", "hooks"):
+    for part in ("queue", "database", "schedules", "hooks"):
         with pytest.raises(AppNotOpenError, match=part):
             getattr(app, part)
     database, queue, locks, signals, schedules = (object() for _ in range(5))

@@ -1,12 +1,14 @@
 """What a node activates, in which order, and how it parts with what fails; with plugins made of functions."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
-from nocohost import Check, Service, hookimpl, hookspec, route
+from nocohost import Check, JobType, Schedule, Service, hookimpl, hookspec, route
 from nocohost.api.errors import PluginContractError, PluginLoadError
 from nocohost.api.mode import CHILD, EVERYTHING, WorkerMode
 from nocohost.plugins.entry import State
@@ -257,3 +259,66 @@ def no_stray_threads() -> Iterator[None]:
     before = threading.active_count()
     yield
     assert threading.active_count() == before
+
+
+def scheduling(key: str, *schedules: Schedule) -> Any:
+    @hookimpl
+    def register_services(app):
+        return [Service(key, handle), *schedules]
+
+    return register_services
+
+
+class Order(BaseModel):
+    order: int
+
+
+@hookimpl
+def register_jobs():
+    return [JobType("shop:invoice", payload=Order)]
+
+
+def test_schedules_stand_beside_their_service_and_may_be_for_other_declared_keys(make_guest, stage) -> None:
+    nightly = Schedule("nightly", "shop:refund", {}, cron="@daily")
+    hourly = Schedule("hourly", "shop:invoice", {"order": 1}, interval_seconds=3600)
+    activation = stage(
+        make_guest("declarations", "shop", register_jobs),
+        make_guest("services", "shop:invoice", scheduling("shop:invoice", nightly, hourly)),
+        make_guest("services", "shop:refund", offering("shop:refund")),
+    ).activate(WorkerMode(serves_requests=False, serves_all=False, keys=frozenset({"shop:invoice"})))
+    assert {entry.name: list(schedules) for entry, schedules in activation.schedules} == {
+        "shop:invoice": [nightly, hourly]
+    }
+    assert activation.served_keys == {"shop:invoice"}
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"cron": "* * * * * *"}, "schedule 'x': cron is .* 6 fields"),
+        ({"cron": "0 25 * * *"}, "schedule 'x': .* wrong: hour"),
+        ({"cron": "@daily", "timezone": "Mars/Base"}, "no time zone 'Mars/Base'"),
+        ({"cron": "@daily", "key": "shop:invoise"}, "schedule 'x': No installed plugin declares"),
+        ({"cron": "@daily", "payload": {"order": "many"}}, "schedule 'x': its payload does not fit .* order"),
+        ({"cron": "@daily", "payload": {"order": {1}}}, "schedule 'x': its payload is not JSON"),
+        ({"cron": "@daily", "payload": {"order": float("nan")}}, "schedule 'x': its payload is not JSON"),
+    ],
+)
+def test_a_schedule_that_cannot_be_quarantines_its_service(make_guest, stage, options: Any, reason: str) -> None:
+    made = {"name": "x", "key": "shop:invoice", "payload": {"order": 1}} | options
+    activation = stage(
+        make_guest("declarations", "shop", register_jobs),
+        make_guest("services", "shop:invoice", scheduling("shop:invoice", Schedule(**made))),
+        make_guest("services", "shop:refund", offering("shop:refund")),
+    ).activate()
+    (state,) = activation.quarantined
+    assert state.entry.name == "shop:invoice"
+    assert re.search(reason, state.reason)
+    assert activation.served_keys == {"shop:refund"}
+
+
+def test_two_schedules_of_one_name_quarantine_their_service(make_guest, stage) -> None:
+    twice = Schedule("x", "shop:invoice", {}, interval_seconds=60)
+    activation = stage(make_guest("services", "shop:invoice", scheduling("shop:invoice", twice, twice))).activate()
+    assert "names the schedule 'x' twice" in activation.quarantined[0].reason
+    assert activation.schedules == []

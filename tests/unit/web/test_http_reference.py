@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 from nocohost.node.settings import HttpSettings
+from nocohost.web.application import api_operations
 from nocohost.web.deadlines import Deadlines
-from nocohost.web.jobs_api import NewJob, job_operations
-from nocohost.web.nodes_api import node_operations
+from nocohost.web.jobs_api import NewJob
 from nocohost.web.openapi import PATH
 from nocohost.web.problems import HTTP_CODES, STATUSES
 from nocohost.web.server import CONNECTIONS_PER_ADDRESS
@@ -17,7 +17,7 @@ PAGE = (ROOT / "docs" / "reference" / "http.md").read_text(encoding="utf-8")
 
 def test_every_operation_is_documented_with_its_permission():
     documented = set(re.findall(r"^\| `(\w+) (/api/\S+)` \| `([\w.]+)` \|", PAGE, flags=re.MULTILINE))
-    served = {(one.method, one.path, one.permission) for one in [*job_operations(), *node_operations()]}
+    served = {(one.method, one.path, one.permission) for one in api_operations()}
     assert documented == served | {("GET", PATH, "api.read")}
 
 

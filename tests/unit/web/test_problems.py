@@ -20,6 +20,7 @@ def body_of(answer):
     [
         (errors.UnknownKeyError("x"), 404),
         (errors.JobNotFoundError("x"), 404),
+        (errors.ScheduleNotFoundError("x"), 404),
         (errors.PayloadError("x"), 422),
         (errors.PayloadTooLargeError("x"), 413),
         (errors.JobConflictError("x"), 409),

@@ -76,6 +76,7 @@ def create_schedules() -> None:
         sa.Column("interval_seconds", sa.Float),
         sa.Column("catch_up", sa.Text, nullable=False),
         sa.Column("source", sa.Text, nullable=False),
+        sa.Column("owner", sa.Text),
         sa.Column("paused_at", Instant),
         sa.Column("next_at", Instant),
         sa.Column("last_at", Instant),

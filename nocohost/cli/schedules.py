@@ -1,0 +1,118 @@
+"""``nocohost schedules``: look at schedules, run one now, pause and resume them."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from nocohost.cli.output import json_option, show_json, show_table
+from nocohost.cli.store import open_store
+from nocohost.cli.verbs import Verbs
+from nocohost.host.command import open_command_app
+from nocohost.node.settings import load_settings
+from nocohost.store.jobs import JobRow, get_job, job_json
+from nocohost.store.nodes import is_served
+from nocohost.store.schedules import (
+    SchedulePage,
+    ScheduleRow,
+    get_schedule,
+    list_schedules,
+    pause_schedule,
+    resume_schedule,
+    schedule_json,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+Operation = Callable[["AsyncConnection", str], Awaitable[ScheduleRow]]
+
+
+@click.group(cls=Verbs)
+def schedules() -> None:
+    """List, run, pause and resume schedules."""
+
+
+@schedules.command("list")
+@click.option("--key", help="Only schedules of this service key.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="How many at most.")
+@click.option("--after", metavar="CURSOR", help="Go on after this cursor, which the page before has given.")
+@json_option
+def list_(key: str | None, limit: int, after: str | None, as_json: bool) -> None:
+    """List schedules by name, those in code and those in the database, with their next tick."""
+    page = asyncio.run(_list(key, limit, after))
+    if as_json:
+        show_json([schedule_json(row) for row in page.items])
+    else:
+        columns = ("NAME", "KEY", "STATE", "SOURCE", "NEXT TICK", "LAST TICK", "WHEN")
+        show_table(columns, [_cells(row) for row in page.items])
+    if page.next is not None:
+        click.echo(f"more: --after {page.next}", err=True)
+
+
+@schedules.command()
+@click.argument("name")
+@json_option
+def run(name: str, as_json: bool) -> None:
+    """Make one job of the schedule NAME now, beside its ticks; a paused one too."""
+    row, served = asyncio.run(_run(name))
+    message = f"no live node serves {row.key}; the job waits until one does"
+    warnings = [] if served else [{"code": "key.unserved", "message": message}]
+    told = job_json(row, warnings)
+    if as_json:
+        show_json(told)
+        return
+    for warning in warnings:
+        click.echo(f"warning: {warning['message']}", err=True)
+    show_table(("FIELD", "VALUE"), [(field, told[field]) for field in ("id", "key", "state", "run_at")])
+
+
+@schedules.command()
+@click.argument("name")
+@json_option
+def pause(name: str, as_json: bool) -> None:
+    """Let the schedule NAME make no more jobs until it is resumed."""
+    _print(asyncio.run(_operate(pause_schedule, name)), as_json)
+
+
+@schedules.command()
+@click.argument("name")
+@json_option
+def resume(name: str, as_json: bool) -> None:
+    """Let the schedule NAME tick again from now on; what it missed meanwhile is dropped."""
+    _print(asyncio.run(_operate(resume_schedule, name)), as_json)
+
+
+async def _list(key: str | None, limit: int, after: str | None) -> SchedulePage:
+    async with open_store(load_settings(os.environ).settings) as database, database.connect() as connection:
+        return await list_schedules(connection, key=key, limit=limit, after=after)
+
+
+async def _operate(operation: Operation, name: str) -> ScheduleRow:
+    async with open_store(load_settings(os.environ).settings) as database, database.begin() as connection:
+        return await operation(connection, name)
+
+
+async def _run(name: str) -> tuple[JobRow, bool]:
+    async with open_command_app(os.environ, sys.stderr) as app:
+        async with app.database.connect() as connection:
+            schedule = await get_schedule(connection, name)
+        job = await app.queue.enqueue(schedule.key, schedule.payload)
+        async with app.database.connect() as connection:
+            return await get_job(connection, job.id), await is_served(connection, schedule.key)
+
+
+def _print(row: ScheduleRow, as_json: bool) -> None:
+    told = schedule_json(row)
+    if as_json:
+        show_json(told)
+    else:
+        show_table(("FIELD", "VALUE"), [(field, value) for field, value in told.items() if value is not None])
+
+
+def _cells(row: ScheduleRow) -> Sequence[object]:
+    told = schedule_json(row)
+    return [told[field] for field in ("name", "key", "state", "source", "next_at", "last_at", "description")]

@@ -1,0 +1,55 @@
+"""``app.schedules``: the schedules kept in the database, set and removed by whoever has the app."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from nocohost.api.app import ScheduleView
+from nocohost.api.errors import PayloadError, PluginContractError
+from nocohost.api.schedule import Schedule
+from nocohost.store.database import SqlDatabase
+from nocohost.store.schedules import list_schedules, put_schedule, remove_schedule
+
+PAGE = 1000
+
+
+def _nobody(name: str) -> None:
+    """Tell nobody."""
+
+
+class ScheduleDoor:
+    """Implements ``nocohost.api.app.Schedules``; ``on_changed(name)`` is the hint that its next tick may have moved.
+
+    ``check`` returns a payload as it is stored under its key, or raises as ``enqueue`` does.
+    """
+
+    def __init__(self, database: SqlDatabase, check: Callable[[str, Any], Any]) -> None:
+        self._database = database
+        self._check = check
+        self.on_changed: Callable[[str], None] = _nobody
+
+    async def set(self, schedule: Schedule) -> None:
+        """Make the schedule, or change the one of this name; see ``nocohost.api.app.Schedules.set``."""
+        payload = self._check(schedule.key, dict(schedule.payload))
+        try:
+            async with self._database.begin() as connection:
+                await put_schedule(connection, schedule, payload, owner=None)
+        except PluginContractError as error:
+            raise PayloadError(error.message, hint=error.hint) from error
+        self.on_changed(schedule.name)
+
+    async def remove(self, name: str) -> bool:
+        """Remove the schedule of this name; see ``nocohost.api.app.Schedules.remove``."""
+        async with self._database.begin() as connection:
+            return await remove_schedule(connection, name)
+
+    async def list(self) -> Sequence[ScheduleView]:
+        """Return every schedule, by name."""
+        found: list[ScheduleView] = []
+        after: str | None = None
+        async with self._database.connect() as connection:
+            while True:
+                page = await list_schedules(connection, limit=PAGE, after=after)
+                found.extend(page.items)
+                if page.next is None:
+                    return found
+                after = page.next
