@@ -2,6 +2,17 @@
 
 from plugins.misfit import offering, service
 
+
+def scheduling(key: str, arguments: str) -> str:
+    """The source of a service module with a schedule."""
+    return f"""
+from nocohost import Schedule
+@hookimpl
+def register_services(app):
+    return [Service("{key}", handle), Schedule("nightly", {arguments})]
+"""
+
+
 IMPORTS = [
     service(
         "raises", "raise RuntimeError('no luck today')", "import of misfit_raises.surface: RuntimeError: no luck today"
@@ -125,6 +136,26 @@ RETURNS = [
         "register_services did not return within 1 s",
     ),
     service("closedapp", "@hookimpl\ndef register_services(app): app.queue", "works from ``node_lifespan`` on"),
+    service(
+        "badcron",
+        scheduling("badcron:work", "'badcron:work', {}, cron='* * * * * *'"),
+        "schedule 'nightly': cron is .* 6 fields",
+    ),
+    service(
+        "badzone",
+        scheduling("badzone:work", "'badzone:work', {}, cron='@daily', timezone='Mars/Base'"),
+        "schedule 'nightly': there is no time zone 'Mars/Base'",
+    ),
+    service(
+        "badtarget",
+        scheduling("badtarget:work", "'badtarget:wrok', {}, cron='@daily'"),
+        "schedule 'nightly': .*declares",
+    ),
+    service(
+        "badtick",
+        scheduling("badtick:work", "'badtick:work', {'at': handle}, interval_seconds=60"),
+        "schedule 'nightly': its payload is not JSON",
+    ),
     service(
         "wrongcheck",
         offering("wrongcheck:work") + "@hookimpl\ndef register_checks(app): return [print]",
