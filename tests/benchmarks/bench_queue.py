@@ -60,9 +60,10 @@ def main() -> None:
         facts["contestants"] = {entrant.name: entrant.facts() for entrant in entrants}
         figures = race(entrants, arguments.measures, scale, rounds)
     verdicts = judge(figures)
-    print(report.figures_table(figures, missing))
-    if verdicts:
-        print("\n" + report.targets_table(verdicts))
+    tables = "\n\n".join([report.figures_table(figures, missing), report.targets_table(verdicts)])
+    print(tables)
+    if arguments.page:
+        report.fill(arguments.page, f"{report.conditions(facts)}\n\n{tables}")
     if arguments.json:
         report.write_json(arguments.json, facts, figures, verdicts)
     sys.exit(0 if all(one.holds is not False for one in verdicts) else 3)
@@ -78,6 +79,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one short run of each: a hint, no result")
     parser.add_argument("--rounds", type=int, help="runs of each, of which the median counts")
     parser.add_argument("--json", type=Path, help="write everything to this file, too")
+    parser.add_argument("--page", type=Path, help="put the tables between the marks of this Markdown page, too")
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder of virtual environments and data")
     return parser.parse_args(words)
 
@@ -114,7 +116,7 @@ def race(entrants: Sequence[Entrant], measures: Sequence[Measure], scale: Scale,
     figures: Figures = {entrant.name: {} for entrant in entrants}
     for measure in measures:
         for number in range(1 if measure.once else rounds):
-            for entrant in entrants:
+            for entrant in entrants if number % 2 == 0 else reversed(entrants):
                 if measure.name in entrant.contestant.measures:
                     tell(f"{measure.name}, {entrant.name}, run {number + 1}")
                     collect(figures, entrant.name, take(measure, entrant, scale))

@@ -20,4 +20,8 @@ def ballast(entrant: Entrant, scale: Scale) -> list[Reading]:
         round_.forget()
         full = drain_round(round_, 1, jobs, scale)
     note = f"beside {scale.history_rows:,} rows of history and {scale.parked_jobs:,} parked jobs"
-    return [Reading("ballast", "of the empty drain", full.acknowledged / empty.acknowledged, note)]
+    effort = full.effort.backends / max(empty.effort.backends, 1.0)
+    return [
+        Reading("ballast", "of the empty drain", full.acknowledged / empty.acknowledged, note),
+        Reading("ballast, processor time of PostgreSQL", "of the empty drain", effort),
+    ]

@@ -75,7 +75,10 @@ class PostgresStore:
 def postgres_store() -> Iterator[PostgresStore]:
     """Use the server that is named, or start one from the binaries of the tests; raises ``MissingError``."""
     if url := os.environ.get(SERVER):
-        store = PostgresStore(url)
+        try:
+            store = PostgresStore(url)
+        except psycopg.OperationalError as error:
+            raise MissingError(f"the server of {SERVER} does not answer: {error}") from error
         try:
             yield store
         finally:

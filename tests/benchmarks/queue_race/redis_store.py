@@ -52,7 +52,11 @@ class RedisStore:
 def redis_store(cache: Path, folder: Path) -> Iterator[RedisStore]:
     """Use the server that is named, or start one: of this machine, or of a wheel; raises ``MissingError``."""
     if url := os.environ.get(SERVER):
-        yield RedisStore(url)
+        try:
+            store = RedisStore(url)
+        except OSError as error:
+            raise MissingError(f"the server of {SERVER} does not answer: {error}") from error
+        yield store
         return
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -10,6 +10,7 @@ from typing import Any
 from queue_race.figures import Figure, Figures
 from queue_race.targets import Verdict
 
+FROM, TO = "<!-- results -->", "<!-- end of results -->"
 ANSWERS = {True: "yes", False: "**no**", None: "not measured"}
 
 
@@ -57,6 +58,25 @@ def targets_table(verdicts: Sequence[Verdict]) -> str:
         bound = f"{sign} {one.target.limit:g}"
         lines.append(f"| {one.contestant} | {one.target.text} | {bound} | {value} | {ANSWERS[one.holds]} |")
     return "\n".join(lines)
+
+
+def conditions(facts: Mapping[str, Any]) -> str:
+    """Return what the numbers were measured on, in one paragraph."""
+    machine, stores = facts["machine"], facts["stores"]
+    versions = {name: one for who in facts["contestants"].values() for name, one in who["versions"].items()}
+    told = [f"{machine['cores']} cores, {machine['system']}, Python {machine['python']}"]
+    told += [", ".join(f"{name} {value}" for name, value in store.items()) for store in stores.values()]
+    told.append(", ".join(f"{name} {version}" for name, version in sorted(versions.items())))
+    return f"A {facts['scale']} run, load {machine['load at start']} at its start. " + "; ".join(told) + "."
+
+
+def fill(page: Path, text: str) -> None:
+    """Put the text between the two marks of the page."""
+    before, mark, rest = page.read_text().partition(FROM)
+    _, end, after = rest.partition(TO)
+    if not mark or not end:
+        raise ValueError(f"{page} has no {FROM} and {TO}")
+    page.write_text(f"{before}{FROM}\n\n{text}\n\n{TO}{after}")
 
 
 def _cell(figure: Figure | None) -> str:

@@ -108,6 +108,18 @@ def test_tables_show_every_number_every_reason_and_who_is_missing(tmp_path):
     assert told["targets"][0]["holds"] is True
 
 
+def test_a_page_gets_the_text_between_its_marks_and_keeps_the_rest(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{report.FROM}\nold\n{report.TO}\nafter\n")
+    report.fill(page, "new")
+    report.fill(page, "newer")
+    assert page.read_text() == f"before\n{report.FROM}\n\nnewer\n\n{report.TO}\nafter\n"
+    page.write_text("no marks")
+    with pytest.raises(ValueError, match="has no <!-- results -->"):
+        report.fill(page, "new")
+    assert page.read_text() == "no marks"
+
+
 async def test_a_record_is_read_as_it_was_written_and_half_a_one_is_not(tmp_path, monkeypatch):
     file = tmp_path / "records"
     monkeypatch.setenv(records.FILE, str(file))

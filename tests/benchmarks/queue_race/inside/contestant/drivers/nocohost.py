@@ -113,6 +113,7 @@ class Driver:
                     f"INSERT INTO {table} ({columns}) SELECT {values} FROM {one}, generate_series(1, {rows}) AS n"
                 )
                 connection.execute(f"VACUUM (ANALYZE) {table}")  # autovacuum would have, long ago
+            connection.execute("CHECKPOINT")
 
     def commands(self, processes: int) -> list[list[str]]:
         """Return one node for each process."""
