@@ -163,6 +163,11 @@ class HandlerRaisedError(QueueError):
 
     code = "queue.handler_raised"
 
+    def __init__(self, message: str, *, hint: str = "", code: str = "", trace: str = "") -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.trace = trace
+        """The traceback of the exception, from the handler's first frame on."""
+
 
 class ChildCrashedError(QueueError):
     """The process of a handler died under it, while the node that started it lived."""

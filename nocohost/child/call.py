@@ -1,6 +1,8 @@
 """The call of a handler outside the event loop, behind the fence: whatever it raises comes back as a value."""
 
+import asyncio
 import inspect
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from traceback import format_exception, format_exception_only
@@ -35,6 +37,16 @@ def call_plain(service: Service, job: Any, app: Any) -> Any:
     return fenced(lambda: service.handler(job, app) if takes_app(service) else service.handler(job))
 
 
+async def call_async(service: Service, job: Any, app: Any) -> Any:
+    """Await an ``async`` handler and return what it returns, or ``Raised``; only being cancelled gets out."""
+    try:
+        return await (service.handler(job, app) if takes_app(service) else service.handler(job))
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:  # noqa: BLE001 - the same fence
+        return raised(error)
+
+
 def fenced(call: Callable[[], Any]) -> Any:
     """Return what ``call`` returns, or ``Raised``."""
     try:
@@ -45,6 +57,8 @@ def fenced(call: Callable[[], Any]) -> Any:
 
 def raised(error: BaseException) -> Raised:
     """Return an exception as the text that the log and the job keep of it."""
+    if isinstance(error, MemoryError):
+        traceback.clear_frames(error.__traceback__)  # what they hold is what has filled the memory
     text = "".join(format_exception_only(error)).strip()
     own = error.__traceback__
     while own is not None and own.tb_frame.f_globals.get("__name__", "").startswith(__package__ or "nocohost.child"):

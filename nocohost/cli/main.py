@@ -45,6 +45,10 @@ VERBS = (
 )
 
 
+CHILD = Verb("child", "nocohost.cli.child:child", "What a node starts to run one handler in; not for people.")
+"""The one verb that is neither listed nor suggested."""
+
+
 class VerbGroup(Verbs):
     """The verbs, and the commands that plugins bring; none is imported before it is needed."""
 
@@ -54,7 +58,7 @@ class VerbGroup(Verbs):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command ``cmd_name``; None when there is none."""
-        for verb in VERBS:
+        for verb in (*VERBS, CHILD):
             if verb.name == cmd_name:
                 command: click.Command = load(verb.reference)
                 return command

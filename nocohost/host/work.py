@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from nocohost.api.errors import StoreError
 from nocohost.api.version import VERSION
 from nocohost.host.build import NodeParts
+from nocohost.host.rooms import Rooms
 from nocohost.host.schedules import make_schedule_loop
 from nocohost.host.status import NodeState, NodeStatus
 from nocohost.plugins.activation import Activation
@@ -42,6 +43,7 @@ class Work:
         self._node_id = parts.app.node.id
         self._timing = parts.settings.queue.timing
         self._metrics = QueueMetrics(registry)
+        self._rooms = Rooms(parts, self._services, registry)
         self._consumer = self._make_consumer()
         self._schedules = make_schedule_loop(parts, activation, self.enqueued)
         self._record: NodeRecord | None = None
@@ -74,6 +76,7 @@ class Work:
             self._parts.hints.subscribe(SCHEDULE, self._schedules.wake)
         await self._schedules.begin()
         self._loops = [asyncio.create_task(loop, name=name) for name, loop in self._make_loops().items()]
+        self._rooms.open()
 
     async def announce(self, state: NodeState) -> None:
         """Tell the cluster where the node stands; a database that is away hears of it from a later beat."""
@@ -147,6 +150,7 @@ class Work:
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
+        await self._rooms.close()
         if self._beat is not None:
             await asyncio.to_thread(self._beat.stop)
             await self._leave_cluster()
@@ -209,12 +213,16 @@ class Work:
 
         return Reins(
             call_soon=asyncio.get_running_loop().call_soon_threadsafe,
-            fence=self._consumer.fence,
+            fence=self._fence,
             unfence=self._consumer.unfence,
             busy=lambda: self._consumer.busy,
             release=release,
             leave=self._leave,
         )
+
+    def _fence(self) -> None:
+        self._consumer.fence()
+        self._rooms.kill_children()
 
     def _describe(self, address: str) -> NodeRecord:
         parts = self._parts

@@ -94,6 +94,9 @@ class QueueSettings(Part):
         "default", description="how soon the jobs of a dead node run elsewhere: default within 20 s, fast within 6 s"
     )
     poll_seconds: Seconds = Field(1.0, description="how often a node looks for work when nothing wakes it")
+    spare_children: Annotated[int, Field(ge=0, le=64)] = Field(
+        1, description="children a node keeps warm for its services with isolation process; none without such services"
+    )
     payload_bytes: Size = Field(262_144, description="largest payload of a job, as JSON")
     history_seconds: Wait = Field(
         604_800.0, description="how long finished jobs are kept; dead letters are always kept"

@@ -45,6 +45,10 @@ class HeldClaim:
         """Make sure that the claim holds until the transaction of ``connection`` ends; raises ``FenceLostError``."""
         await verify_claim(connection, self._job)
 
+    def request_cancel(self) -> None:
+        """Note that somebody asked to cancel the job."""
+        self.cancel_requested = True
+
     def transaction(self) -> "AbstractAsyncContextManager[AsyncConnection]":
         """Open a transaction that commits only while the claim holds; raises ``FenceLostError`` instead."""
         return self._transaction()

@@ -26,7 +26,7 @@ FENCES: Mapping[str, tuple[str, int]] = {
     "nocohost/host/lifespans.py": ("plugin load: entering and leaving a plugin's node_lifespan", 1),
     "nocohost/store/upgrade.py": ("plugin load: a plugin's migration is code of a guest", 1),
     "nocohost/queue/attempt.py": ("job run: whatever a handler raises is a failed attempt", 1),
-    "nocohost/child/call.py": ("job run: the same in a thread or a child", 1),
+    "nocohost/child/call.py": ("job run: the same in a thread or a child", 2),
     "nocohost/web/gate.py": ("HTTP middleware: whatever a handler raises is answered", 1),
     "nocohost/queue/supervision.py": ("supervised background loop: it is logged and goes on", 2),
     "nocohost/queue/grouping.py": ("batch flusher: every waiter gets the error", 1),

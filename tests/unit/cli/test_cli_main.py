@@ -67,6 +67,15 @@ def test_every_verb_says_what_it_does() -> None:
     assert DEFAULT in {verb.name for verb in VERBS}
 
 
+def test_the_verb_that_nodes_start_children_by_is_not_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["--help"]) == 0
+    assert cli.CHILD.name not in capsys.readouterr().out.split()
+    assert load(cli.CHILD.reference).hidden
+    assert execute(["child"]) == 2
+    assert execute(["chil"]) == 2
+    assert "did you mean 'child'" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [([], ["run"]), (["--port", "1"], ["run", "--port", "1"]), (["mode"], ["mode"]), (["--help"], ["--help"])],

@@ -1,0 +1,175 @@
+"""A child at work: one work order from its node, one handler, one answer."""
+
+import asyncio
+import concurrent.futures
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from typing import Any, NamedTuple, Protocol
+
+from nocohost.api.app import App
+from nocohost.api.errors import NocohostError, PayloadError
+from nocohost.api.job import DeadLetter, Job, Retry, Snooze
+from nocohost.api.room import WorkOrder
+from nocohost.api.service import Service
+from nocohost.child.call import Raised, call_async, call_plain, is_async
+from nocohost.child.channel import Channel
+from nocohost.child.limits import MIB, limit_memory, peak_bytes
+from nocohost.child.messages import LINE_BYTES, Message, encode_outcome, read_order
+from nocohost.child.twins import Hop, TwinApp, blocking_job
+from nocohost.store.blocking import BlockingDatabase
+from nocohost.store.database import SqlDatabase
+
+TERMINATED = 128 + signal.SIGTERM
+OUT_OF_MEMORY = 70
+
+
+class Opened(NamedTuple):
+    """What a handler is called with, and what its twins need."""
+
+    job: Job
+    app: App
+    database: SqlDatabase
+    request_cancel: Callable[[], None]
+    """Makes ``job.cancel_requested`` true."""
+
+
+class Stage(Protocol):
+    """What the host has in a child for one work order."""
+
+    def load(self, key: str) -> Service:
+        """Return the service of ``key``, its entry points imported; raises ``PluginError``."""
+
+    def open(self, order: WorkOrder) -> AbstractAsyncContextManager[Opened]:
+        """Open the app and enter the lifespans of the key's entry points; raises ``NocohostError``."""
+
+    def checked(self, value: Any) -> Any:
+        """Return what a handler returned as JSON gives it back; raises ``PayloadError``."""
+
+
+class Guest:
+    """Serves one work order; used once, in the main thread."""
+
+    def __init__(self, channel: Channel, stage: Stage) -> None:
+        self._channel = channel
+        self._stage = stage
+        self._is_limited = False
+
+    def serve(self, said: Message) -> None:
+        """Carry out the work order and answer it."""
+        order = read_order(said.fields["order"])
+        with _terminable(self._channel):
+            try:
+                service = self._stage.load(order.key)
+                self._limit(said.fields["memory_mib"])
+                if is_async(service):
+                    asyncio.run(self._serve_async(service, order))
+                else:
+                    self._serve_plain(service, order)
+            except NocohostError as error:  # not the handler's: those come back as values
+                self._channel.send("refused", error=f"the child cannot serve {order.key}: {error}")
+        self._channel.send("log", level="debug", event="child.done", peak_mib=round(peak_bytes() / MIB, 1))
+
+    def _limit(self, memory_mib: int | None) -> None:
+        if memory_mib is not None:
+            limit_memory(memory_mib)
+            self._is_limited = True
+
+    async def _serve_async(self, service: Service, order: WorkOrder) -> None:
+        """Run an ``async`` handler on an event loop in the main thread."""
+        async with self._stage.open(order) as opened:
+            handler = asyncio.create_task(call_async(service, opened.job, opened.app), name=f"{order.key} {order.id}")
+            loop = asyncio.get_running_loop()
+
+            def cancel(requested: bool) -> None:
+                if requested:
+                    opened.request_cancel()
+                loop.call_soon_threadsafe(handler.cancel)
+
+            self._channel.send("started")
+            self._channel.on_cancel(cancel)
+            await asyncio.wait({handler})
+            self._answer(Raised("the handler cancelled itself") if handler.cancelled() else handler.result())
+
+    def _serve_plain(self, service: Service, order: WorkOrder) -> None:
+        """Run a plain handler in the main thread, where signals reach it, beside an event loop in another."""
+        with _loop_thread() as loop, self._held(order, loop) as opened:
+            hop = Hop(loop)
+            database = BlockingDatabase(opened.database, loop)
+            job, app = blocking_job(opened.job, database, hop), TwinApp(opened.app, database, hop)
+            self._channel.send("started")
+            self._channel.on_cancel(lambda requested: hop.cancel())
+            try:
+                self._answer(call_plain(service, job, app))
+            finally:
+                database.close()
+
+    @contextmanager
+    def _held(self, order: WorkOrder, loop: asyncio.AbstractEventLoop) -> Iterator[Opened]:
+        """Open the stage in one task of ``loop``, which leaves it too: lifespans may hold task groups."""
+        parts: concurrent.futures.Future[Opened] = concurrent.futures.Future()
+        done = asyncio.Event()
+
+        async def hold() -> None:
+            async with self._stage.open(order) as opened:
+                parts.set_result(opened)
+                await done.wait()
+
+        holder = asyncio.run_coroutine_threadsafe(hold(), loop)
+        either: set[concurrent.futures.Future[Any]] = {parts, holder}
+        concurrent.futures.wait(either, return_when=concurrent.futures.FIRST_COMPLETED)
+        if not parts.done():
+            holder.result()
+        try:
+            yield parts.result()
+        finally:
+            loop.call_soon_threadsafe(done.set)
+            holder.result()
+
+    def _answer(self, outcome: Any) -> None:
+        if isinstance(outcome, Raised) and outcome.is_memory and self._is_limited:
+            self._channel.send("memory")
+            os._exit(OUT_OF_MEMORY)
+        if not isinstance(outcome, Raised | Retry | Snooze | DeadLetter):
+            try:
+                outcome = self._stage.checked(outcome)
+            except PayloadError as error:
+                outcome = Raised(f"{error.message}; return None, a JSON value, Retry, Snooze or DeadLetter")
+        line = encode_outcome(outcome)
+        if len(line) > LINE_BYTES:
+            line = encode_outcome(
+                Raised(f"what the handler returned has {len(line)} bytes; write it to a table or file")
+            )
+        self._channel.send_line(line)
+
+
+@contextmanager
+def _terminable(channel: Channel) -> Iterator[None]:
+    """Within the block, let SIGTERM end the handler as ``sys.exit`` would if it was cancelled, else kill as ever."""
+
+    def terminate(number: int, frame: object) -> None:
+        if channel.is_cancelled:
+            raise SystemExit(TERMINATED)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _loop_thread() -> Iterator[asyncio.AbstractEventLoop]:
+    """Turn an event loop in a daemon thread within the block."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="event loop", daemon=True)
+    thread.start()
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(1.0)

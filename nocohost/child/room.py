@@ -1,0 +1,126 @@
+"""The room of ``isolation="process"`` and of attempts after a crash: each handler in a child of its own."""
+
+import asyncio
+import signal
+from typing import Any
+
+from nocohost.api.errors import ChildCrashedError, HandlerRaisedError
+from nocohost.api.job import Job
+from nocohost.api.log import Log
+from nocohost.api.room import WorkOrder
+from nocohost.api.service import Service
+from nocohost.child.messages import Message, order_fields, read_outcome
+from nocohost.child.process import Child
+from nocohost.child.spares import Spares
+
+ASK_SECONDS = 2.0
+"""How long a cancelled handler has to end because it was asked."""
+TERM_SECONDS = 5.0
+"""How long its process then has to end because of SIGTERM, before SIGKILL."""
+LEAVE_SECONDS = 5.0
+"""How long a child that has answered may take to leave its lifespans."""
+CLOSE_SECONDS = 1.0
+"""How much of that it gets when the node stops."""
+
+
+class ChildRoom:
+    """Implements ``nocohost.api.room.Room`` with processes; one work order each, then they are thrown away."""
+
+    def __init__(self, spares: Spares, *, log: Log) -> None:
+        self.spares = spares
+        self._log = log
+        self._busy: set[Child] = set()
+        self._leaving: dict[Child, asyncio.Task[None]] = {}
+
+    @property
+    def busy(self) -> list[Child]:
+        """Return the children that have a work order."""
+        return list(self._busy)
+
+    async def run(self, service: Service, job: Job, order: WorkOrder) -> Any:
+        """Run the handler in a child and return what it returned; see ``nocohost.api.room.Room.run``.
+
+        A cancelled handler is asked, gets SIGTERM after ``ASK_SECONDS``, and SIGKILL ``TERM_SECONDS`` later.
+        """
+        child = self.spares.take(service.key)
+        if child.ready.is_set():
+            try:
+                return await self._run_in(child, service, job, order)
+            except ChildCrashedError:
+                if child.started.is_set():
+                    raise
+            # The spare died of something else while it waited: the job is not to blame, and had not begun.
+            child = self.spares.start(service.key)
+        return await self._run_in(child, service, job, order)
+
+    def kill(self) -> None:
+        """Kill every child that has a work order, at once."""
+        for child in self._busy:
+            child.signal(signal.SIGKILL)
+
+    async def close(self) -> None:
+        """End every child, spare or not."""
+        self.kill()
+        await self.spares.close()
+        if self._leaving:
+            await asyncio.wait(self._leaving.values(), timeout=CLOSE_SECONDS)
+        for child in self._leaving:
+            child.signal(signal.SIGKILL)
+        if self._leaving:
+            await asyncio.wait(self._leaving.values(), timeout=CLOSE_SECONDS)
+
+    async def _run_in(self, child: Child, service: Service, job: Job, order: WorkOrder) -> Any:
+        self._busy.add(child)
+        child.log = self._log.bind(child=child.pid, key=order.key, job=order.id)
+        child.send("order", order=order_fields(order), memory_mib=service.memory_mib)
+        answer = asyncio.create_task(child.answer(), name=f"answer of child {child.pid}")
+        try:
+            return read_outcome(await self._attend(child, job, answer))
+        except ChildCrashedError as error:
+            raise _told(error, service.memory_mib) from None
+        except HandlerRaisedError as error:
+            child.log.error("job.raised", attempt=order.attempt, exception=error.trace or error.message)
+            raise
+        finally:
+            answer.cancel()
+            self._busy.discard(child)
+            self._throw_away(child)
+
+    def _throw_away(self, child: Child) -> None:
+        leaving = asyncio.create_task(child.end(LEAVE_SECONDS), name=f"end of child {child.pid}")
+        self._leaving[child] = leaving
+        leaving.add_done_callback(lambda _: self._leaving.pop(child))
+
+    async def _attend(self, child: Child, job: Job, answer: "asyncio.Task[Message]") -> Message:
+        """Wait for the answer; once cancelled, make the handler end, and raise ``CancelledError`` if it gives none."""
+        try:
+            return await asyncio.shield(answer)
+        except asyncio.CancelledError:
+            await self._stop(child, job, answer)
+            if answer.exception() is not None:
+                raise
+            return answer.result()
+
+    async def _stop(self, child: Child, job: Job, answer: "asyncio.Task[Message]") -> None:
+        try:
+            child.send("cancel", requested=job.cancel_requested)
+            await asyncio.wait({answer}, timeout=ASK_SECONDS)
+            if not answer.done():
+                child.signal(signal.SIGTERM)
+                await asyncio.wait({answer}, timeout=TERM_SECONDS)
+        finally:  # asked a second time: at once
+            if not answer.done():
+                child.signal(signal.SIGKILL)
+        await asyncio.wait({answer})
+
+
+def _told(error: ChildCrashedError, memory_mib: int | None) -> ChildCrashedError:
+    """Return the error with all that a person wants to know of the crash: the limit of memory, the last lines."""
+    limit = "" if memory_mib is None else f" (memory_mib is {memory_mib})"
+    tail = f"; its last lines:\n{error.stderr_tail}" if error.stderr_tail else ""
+    return ChildCrashedError(
+        f"{error.message}{limit}{tail}",
+        exit_code=error.exit_code,
+        signal=error.signal,
+        stderr_tail=error.stderr_tail,
+    )

@@ -1,0 +1,132 @@
+"""The composition root of a child: declarations, the entry points of one key, and connections of its own.
+
+It opens no port, registers, migrates, schedules and claims nothing. Its log goes to its node.
+"""
+
+import faulthandler
+import logging
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from nocohost.api.errors import PluginLoadError
+from nocohost.api.job import Job
+from nocohost.api.log import Log
+from nocohost.api.mode import CHILD
+from nocohost.api.room import WorkOrder
+from nocohost.api.service import Service
+from nocohost.child.channel import Channel, ChannelLog
+from nocohost.child.guest import Guest, Opened
+from nocohost.child.limits import die_with
+from nocohost.host.build import NodeParts, build_node
+from nocohost.host.plugins import enter_lifespans
+from nocohost.node.clock import SystemClock
+from nocohost.node.identity import NodeIdentity
+from nocohost.node.mode import parse_mode
+from nocohost.node.settings import Settings
+from nocohost.plugins.activation import Activation, activate
+from nocohost.plugins.catalogue import read_catalogue
+from nocohost.queue.claim import HeldClaim
+from nocohost.queue.payload import json_value, read_payload
+
+
+def run_child(descriptor: int, parent: int) -> None:
+    """Be a child of the process ``parent``: take one work order from the socket ``descriptor``, and serve it."""
+    die_with(parent)
+    faulthandler.enable(all_threads=False)  # the stack of a crash goes to stderr, whose last lines the node keeps
+    channel = Channel(socket.socket(fileno=descriptor))
+    hello = channel.receive().fields
+    sys.path[:] = hello["path"]
+    settings = Settings.model_validate(hello["settings"])
+    log = ChannelLog(channel, settings.log.level)
+    _route_standard_logging(log, "warning" if settings.log.level == "info" else settings.log.level)
+    stage = ChildStage(settings, log, NodeIdentity(hello["node_id"], settings.node_name))
+    if hello["key"] is not None:
+        stage.activate(hello["key"])
+    channel.send("ready")
+    Guest(channel, stage).serve(channel.receive())
+
+
+class ChildStage:
+    """Implements ``nocohost.child.guest.Stage``."""
+
+    def __init__(self, settings: Settings, log: Log, node: NodeIdentity) -> None:
+        self._parts: NodeParts = build_node(settings, read_catalogue(), CHILD, clock=SystemClock(), log=log)
+        self._parts.app.node = node  # a child is part of its node
+        self._activation: Activation | None = None
+
+    def activate(self, key: str) -> Activation:
+        """Import the entry points of ``key``, once."""
+        if self._activation is None:
+            parts = self._parts
+            hooks = parts.declarations.node_hooks(parts.log)
+            parts.app.offer(hooks)
+            self._activation = activate(
+                parse_mode(key, declared=parts.catalogue.declared_keys).mode,
+                parts.catalogue,
+                parts.declarations,
+                parts.app,
+                import_seconds=parts.settings.import_seconds,
+                log=parts.log,
+                hooks=hooks,
+            )
+        return self._activation
+
+    def load(self, key: str) -> Service:
+        """Return the service of ``key``; raises ``PluginLoadError`` when it is quarantined here."""
+        return _service(self.activate(key), key)
+
+    @asynccontextmanager
+    async def open(self, order: WorkOrder) -> AsyncIterator[Opened]:
+        """Open the app and enter the key's lifespans; leave and close them at the end of the block."""
+        parts = self._parts
+        parts.app.open(parts.database, parts.make_queue())
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(parts.database.close)
+            _service(await enter_lifespans(parts, self.activate(order.key), stack), order.key)
+            claim = HeldClaim(parts.database, order)
+            job_type = parts.declarations.job_type(order.key)
+            job = Job(
+                order.id,
+                order.key,
+                read_payload(order.key, order.payload, job_type.payload if job_type else None),
+                attempt=order.attempt,
+                fence=order.fence,
+                enqueued_at=order.enqueued_at,
+                group=order.group,
+                claim=claim,
+            )
+            yield Opened(job, parts.app, parts.database, claim.request_cancel)
+
+    def checked(self, value: Any) -> Any:
+        """Return what a handler returned as JSON gives it back; raises ``PayloadError``."""
+        return json_value("what the handler returned", value)
+
+
+class _ToLog(logging.Handler):
+    """Hands on what libraries and plugins write with ``logging``."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = "error" if record.levelno >= logging.ERROR else record.levelname.lower()
+        say = getattr(self._log, level if level in ("debug", "info", "warning") else "error")
+        trace = {} if record.exc_info is None else {"exception": logging.Formatter().formatException(record.exc_info)}
+        say(record.getMessage(), logger=record.name, **trace)
+
+
+def _route_standard_logging(log: Log, level: str) -> None:
+    root = logging.getLogger()
+    root.addHandler(_ToLog(log))
+    root.setLevel(level.upper())
+
+
+def _service(activation: Activation, key: str) -> Service:
+    service = activation.services.get(key)
+    if service is None:
+        raise PluginLoadError(activation.refused_keys.get(key, "it is not installed here"))
+    return service

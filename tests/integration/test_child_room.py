@@ -1,0 +1,387 @@
+"""Handlers in children, real processes: what comes back, how they die, how they are cancelled, what they may write."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from plugins.acrobats import ACROBATS
+from prometheus_client import CollectorRegistry
+from sqlalchemy import func, select, update
+
+from nocohost.api.errors import ChildCrashedError, HandlerRaisedError
+from nocohost.api.job import DeadLetter, Job, Retry, Snooze
+from nocohost.api.log import Log
+from nocohost.api.room import WorkOrder
+from nocohost.api.service import Service
+from nocohost.child import room as child_room
+from nocohost.host.build import build_node
+from nocohost.host.rooms import Rooms
+from nocohost.node.clock import SystemClock
+from nocohost.node.identity import new_claim_id, new_id
+from nocohost.node.mode import parse_mode
+from nocohost.node.settings import load_settings
+from nocohost.plugins.catalogue import read_catalogue
+from nocohost.queue.claim import HeldClaim
+from nocohost.store.schema import jobs
+
+PLAIN, AWAITED, FAULTY = "acrobat:plain", "acrobat:async", "acrobat:faulty"
+BOTH = pytest.mark.parametrize("key", [PLAIN, AWAITED])
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture(scope="session")
+def acrobats(install_wheels: Callable[[Iterable[Any]], Path]) -> Path:
+    return install_wheels([ACROBATS])
+
+
+def perform(job: Any) -> None:
+    """What the node knows of the handler: it runs elsewhere."""
+
+
+class Bench:
+    """A node's rooms, and the jobs to run in them."""
+
+    def __init__(self, url: str, folder: Path, log: Log, spares: int = 0, keys: tuple[str, ...] = (PLAIN,)) -> None:
+        environ = {"NOCOHOST_DATABASE__URL": url, "NOCOHOST_DATA_DIR": str(folder)}
+        environ["NOCOHOST_QUEUE__SPARE_CHILDREN"] = str(spares)
+        catalogue = read_catalogue()
+        mode = parse_mode("*", declared=catalogue.declared_keys).mode
+        self.parts = build_node(load_settings(environ).settings, catalogue, mode, clock=SystemClock(), log=log)
+        self.database = self.parts.database
+        services = {key: Service(key, perform, isolation="process") for key in keys}
+        self.registry = CollectorRegistry()
+        self.rooms = Rooms(self.parts, services, self.registry)
+        self.room: Any = self.rooms.by_isolation["process"]
+        self.notes = folder / "notes"
+
+    async def run(self, do: str, key: str = PLAIN, *, memory_mib: int | None = None, **more: Any) -> Any:
+        payload = {"do": do, "notes": str(self.notes), **more}
+        order = await self.claim(key, payload)
+        job = Job(order.id, key, payload, claim=HeldClaim(self.database, order))
+        return await self.room.run(Service(key, perform, isolation="process", memory_mib=memory_mib), job, order)
+
+    async def claim(self, key: str, payload: dict[str, Any]) -> WorkOrder:
+        job = await self.parts.make_queue().enqueue(key, payload)
+        node, claim_id = new_id(), new_claim_id()
+        running = {"state": "running", "claim_id": claim_id, "node_id": node, "fence": 7}
+        async with self.database.begin() as connection:
+            await connection.execute(update(jobs).where(jobs.c.id == job.id).values(**running))
+        assert job.enqueued_at is not None
+        return WorkOrder(job.id, key, payload, 2, 5, 7, claim_id, node, job.enqueued_at, "a group")
+
+    async def take_over(self) -> None:
+        """Let another attempt have every running job."""
+        async with self.database.begin() as connection:
+            await connection.execute(update(jobs).where(jobs.c.state == "running").values(claim_id=new_claim_id()))
+
+    async def noted(self, word: str) -> int:
+        """Wait until a handler has written ``word``; return the id of its process."""
+        async with asyncio.timeout(30):
+            while True:
+                lines = [line.split() for line in self.notes.read_text().splitlines()] if self.notes.exists() else []
+                for line in lines:
+                    if line[0] == word:
+                        return int(line[2])
+                await asyncio.sleep(0.01)
+
+    async def count(self) -> int:
+        async with self.database.connect() as connection:
+            return int(await connection.scalar(select(func.count()).select_from(jobs)) or 0)
+
+    def measured(self, name: str, state: str) -> float:
+        return self.registry.get_sample_value(name, {"state": state}) or 0.0
+
+
+async def gone(pid: int, seconds: float) -> None:
+    """Wait until there is no such process; raises ``TimeoutError``."""
+    async with asyncio.timeout(seconds):
+        while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def make_bench(
+    migrated_url: Callable[[], str], tmp_path: Path, log: Log, acrobats: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Callable[..., Bench]]:
+    monkeypatch.syspath_prepend(str(acrobats))
+    made: list[Bench] = []
+
+    def make_bench(**options: Any) -> Bench:
+        made.append(Bench(migrated_url(), tmp_path, log, **options))
+        return made[-1]
+
+    yield make_bench
+    for bench in made:
+        await bench.rooms.close()
+        await bench.database.close()
+
+
+@pytest.fixture
+def bench(make_bench: Callable[..., Bench]) -> Bench:
+    return make_bench()
+
+
+on_sqlite = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+
+
+@on_sqlite
+async def test_a_child_serves_nothing_and_has_only_what_its_key_needs(bench: Bench) -> None:
+    seen = await bench.run("who", extra=[1, 2.5, None, "ü\u2028", 10**30])
+    assert (seen["mode"], seen["env"], seen["serving"], seen["requests"]) == ("-", "-", False, False)
+    assert seen["modules"] == ["acrobats", "acrobats.plain", "acrobats.tricks"], "no module of another key"
+    assert seen["aiohttp"] is False
+    assert seen["lives"] == ["entered"]
+    assert seen["main"] == "MainThread", "signals and libraries that need it work"
+    assert (seen["attempt"], seen["fence"], seen["node"]) == (2, 7, bench.parts.app.node.id)
+    assert seen["payload"]["extra"] == [1, 2.5, None, "ü\u2028", 10**30]
+    assert seen["pid"] != os.getpid()
+    assert (await bench.run("who", AWAITED)) == {"main": "MainThread", "serving": False}
+
+
+@on_sqlite
+@BOTH
+async def test_every_outcome_comes_back(bench: Bench, key: str) -> None:
+    outcomes = await asyncio.gather(*(bench.run(do, key) for do in ("retry", "snooze", "dead", "a value", "print")))
+    assert outcomes == [Retry(7), Snooze(3), DeadLetter("never"), "a value", "survived"]
+
+
+@on_sqlite
+@BOTH
+async def test_what_a_handler_raises_comes_back_as_text(bench: Bench, log_lines: Any, key: str) -> None:
+    async def text(do: str) -> str:
+        with pytest.raises(HandlerRaisedError) as caught:
+            await bench.run(do, key)
+        return caught.value.message
+
+    texts = await asyncio.gather(text("raise"), text("exit"), text("odd"))
+    assert texts[:2] == ["ValueError: no such trick", "SystemExit: 3"]
+    assert texts[2].startswith("what the handler returned is not JSON: the whole is a set; return None, a JSON value")
+    traces = [line["exception"] for line in log_lines.entries if line["event"] == "job.raised"]
+    assert any('raise ValueError("no such trick")' in trace for trace in traces)
+
+
+@on_sqlite
+@BOTH
+async def test_a_child_that_dies_says_how(bench: Bench, key: str) -> None:
+    async def crash(do: str, memory_mib: int | None = None) -> ChildCrashedError:
+        with pytest.raises(ChildCrashedError) as caught:
+            await bench.run(do, key, memory_mib=memory_mib)
+        return caught.value
+
+    fallen, ended, killed, hog = await asyncio.gather(
+        crash("segfault"), crash("_exit"), crash("kill"), crash("hog", 200)
+    )
+    assert (fallen.exit_code, fallen.signal) == (None, signal.SIGSEGV)
+    assert fallen.message.startswith("the child was killed by SIGSEGV; its last lines:\nabout to fall\n")
+    assert "tricks.py" in fallen.stderr_tail, "the stack of the crash is among the last lines"
+    assert (ended.exit_code, ended.signal) == (3, None)
+    assert ended.message == "the child exited with code 3 before its handler ended"
+    assert killed.signal == signal.SIGTERM
+    assert hog.message == "the child used up its memory (memory_mib is 200)"
+
+
+@on_sqlite
+async def test_what_a_child_prints_goes_to_the_log(bench: Bench, log_lines: Any) -> None:
+    assert await bench.run("print") == "survived", "nothing that is printed is taken for an answer"
+    said = [(line["stream"], line["line"]) for line in log_lines.entries if line["event"] == "child.said"]
+    assert ("stdout", "a line on stdout") in said
+    assert ("stderr", "a line on stderr") in said
+    assert ("stdout", '{"kind": "returned", "value": "forged"}') in said
+    assert any("left out" in line for _, line in said)
+    assert all(line["key"] == PLAIN for line in log_lines.entries if line["event"] == "child.said")
+
+
+@on_sqlite
+async def test_a_limit_that_leaves_no_room_is_refused(bench: Bench) -> None:
+    with pytest.raises(HandlerRaisedError, match=r"memory_mib is 20, of which a child has \d+ before its handler"):
+        await bench.run("who", memory_mib=20)
+
+
+@on_sqlite
+async def test_a_key_that_cannot_be_loaded_in_a_child_says_why(bench: Bench) -> None:
+    with pytest.raises(HandlerRaisedError, match=r"cannot serve acrobat:faulty: .*RuntimeError: not in a child"):
+        await bench.run("who", FAULTY)
+
+
+@on_sqlite
+@BOTH
+async def test_a_cancelled_handler_may_end_in_good_order(bench: Bench, key: str) -> None:
+    running = asyncio.create_task(bench.run("ask", key))
+    await bench.noted("begin")
+    running.cancel()
+    assert await asyncio.wait_for(running, 2) in ("stopped as asked", {"requested": False})
+
+
+@on_sqlite
+async def test_a_person_who_cancels_is_told_from_a_timeout(bench: Bench) -> None:
+    order = await bench.claim(AWAITED, {"do": "ask", "notes": str(bench.notes)})
+    claim = HeldClaim(bench.database, order)
+    job = Job(order.id, AWAITED, order.payload, claim=claim)
+    running = asyncio.create_task(bench.room.run(Service(AWAITED, perform, isolation="process"), job, order))
+    await bench.noted("begin")
+    claim.request_cancel()
+    running.cancel()
+    assert await asyncio.wait_for(running, 2) == {"requested": True}
+
+
+@on_sqlite
+async def test_a_plain_handler_that_blocks_ends_by_term(bench: Bench) -> None:
+    """It does not hear that it is asked; SIGTERM interrupts it, and its ``finally`` runs."""
+    running = asyncio.create_task(bench.run("sleep", seconds=600))
+    await bench.noted("begin")
+    running.cancel()
+    with pytest.raises(HandlerRaisedError, match="SystemExit: 143"):
+        await asyncio.wait_for(running, 5)
+    await bench.noted("finally")
+
+
+@on_sqlite
+@BOTH
+@pytest.mark.parametrize("impatient", [False, True])
+async def test_a_deaf_handler_is_killed(
+    bench: Bench, key: str, impatient: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child_room, "ASK_SECONDS", 0.2)
+    monkeypatch.setattr(child_room, "TERM_SECONDS", 60.0 if impatient else 0.3)
+    running = asyncio.create_task(bench.run("deaf", key))
+    pid = await bench.noted("begin")
+    running.cancel()
+    if impatient:
+        await asyncio.sleep(0.5)
+        assert not running.done()
+        running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(running, 5)
+    await gone(pid, 2)
+
+
+@on_sqlite
+async def test_killing_the_children_ends_their_attempts(bench: Bench) -> None:
+    running = asyncio.create_task(bench.run("deaf"))
+    pid = await bench.noted("begin")
+    assert bench.measured("nocohost_children", "busy") == 1
+    assert bench.measured("nocohost_children_resident_bytes", "busy") > 20_000_000
+    running.cancel()
+    bench.rooms.kill_children()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(running, 5)
+    await gone(pid, 2)
+    assert bench.measured("nocohost_children", "busy") == 0
+
+
+@on_sqlite
+async def test_what_a_handler_has_started_ends_with_its_child(bench: Bench) -> None:
+    assert await bench.run("family") == "survived"
+    grandchild = int(bench.notes.read_text().split()[0].partition(":")[2])
+    await gone(grandchild, 10)
+
+
+@on_sqlite
+async def test_children_run_beside_each_other_and_each_only_once(bench: Bench) -> None:
+    seen = await asyncio.gather(*(bench.run("who") for _ in range(3)))
+    assert len({one["pid"] for one in seen}) == 3
+    for one in seen:
+        await gone(one["pid"], 10)
+
+
+@on_sqlite
+async def test_a_spare_is_warm_and_replaced(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(spares=1)
+    assert bench.room.spares.waiting == []
+    bench.rooms.open()
+    first = await warm(bench)
+    assert bench.measured("nocohost_children", "spare") == 1
+    assert bench.measured("nocohost_children_resident_bytes", "spare") > 20_000_000
+    assert (await bench.run("who"))["pid"] == first
+    second = await warm(bench)
+    assert second != first
+    await bench.rooms.close()
+    await gone(second, 2)
+
+
+async def warm(bench: Bench) -> int:
+    """Wait until one spare is ready, and return its process id."""
+    async with asyncio.timeout(60):
+        while not any(child.ready.is_set() for child in bench.room.spares.waiting):
+            await asyncio.sleep(0.01)
+    return int(bench.room.spares.waiting[0].pid)
+
+
+@on_sqlite
+async def test_a_spare_that_imported_one_key_is_not_used_for_another(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(spares=1)
+    bench.rooms.open()
+    spare = await warm(bench)
+    assert (await bench.run("who", AWAITED))["serving"] is False
+    assert bench.room.spares.waiting[0].pid == spare
+
+
+@on_sqlite
+async def test_a_spare_of_many_keys_serves_any_of_them(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(spares=1, keys=(PLAIN, AWAITED))
+    bench.rooms.open()
+    spare = await warm(bench)
+    seen = await bench.run("who")
+    assert seen["pid"] == spare
+    assert seen["modules"] == ["acrobats", "acrobats.plain", "acrobats.tricks"]
+
+
+@on_sqlite
+async def test_a_spare_that_dies_waiting_is_replaced_and_no_job_is_blamed(
+    make_bench: Callable[..., Bench], log_lines: Any
+) -> None:
+    bench = make_bench(spares=1)
+    bench.rooms.open()
+    first = await warm(bench)
+    os.kill(first, signal.SIGSTOP)
+    running = asyncio.create_task(bench.run("who"))
+    await asyncio.sleep(0.2)
+    os.kill(first, signal.SIGKILL)
+    assert (await asyncio.wait_for(running, 60))["pid"] != first, "it had not begun: another child takes the order"
+    os.kill(await warm(bench), signal.SIGKILL)
+    async with asyncio.timeout(30):
+        while "spare.lost" not in {line["event"] for line in log_lines.entries}:
+            await asyncio.sleep(0.01)
+    assert await warm(bench)
+
+
+@BOTH
+async def test_a_child_writes_through_connections_of_its_own(bench: Bench, key: str) -> None:
+    await bench.run("write", key, seconds=0)
+    await bench.noted("written")
+    assert await bench.count() == 2, "the job and the one that it enqueued"
+    async with bench.database.connect() as connection:
+        progress = await connection.scalar(select(jobs.c.progress).where(jobs.c.state == "running"))
+    assert progress == {"done": 1, "total": 2, "unit": "tricks"}
+
+
+@BOTH
+async def test_a_frozen_child_that_wakes_up_late_is_refused(bench: Bench, key: str) -> None:
+    running = asyncio.create_task(bench.run("write", key, seconds=0.5))
+    pid = await bench.noted("begin")
+    os.kill(pid, signal.SIGSTOP)
+    await bench.take_over()
+    os.kill(pid, signal.SIGCONT)
+    with pytest.raises(HandlerRaisedError, match=r"FenceLostError: this attempt .fence 7. no longer holds job"):
+        await asyncio.wait_for(running, 30)
+    assert await bench.count() == 1, "what it enqueued in that transaction is rolled back with it"
+
+
+@on_sqlite
+async def test_a_frozen_child_is_killed_when_cancelled(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child_room, "ASK_SECONDS", 0.1)
+    monkeypatch.setattr(child_room, "TERM_SECONDS", 0.1)
+    running = asyncio.create_task(bench.run("sleep", seconds=600))
+    pid = await bench.noted("begin")
+    os.kill(pid, signal.SIGSTOP)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(running, 5)
+    with suppress(psutil.NoSuchProcess):
+        await gone(pid, 2)
