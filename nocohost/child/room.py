@@ -4,7 +4,7 @@ import asyncio
 import signal
 from typing import Any
 
-from nocohost.api.errors import ChildCrashedError, HandlerRaisedError
+from nocohost.api.errors import ChildCrashedError
 from nocohost.api.job import Job
 from nocohost.api.log import Log
 from nocohost.api.room import WorkOrder
@@ -78,9 +78,6 @@ class ChildRoom:
             return read_outcome(await self._attend(child, job, answer))
         except ChildCrashedError as error:
             raise _told(error, service.memory_mib) from None
-        except HandlerRaisedError as error:
-            child.log.error("job.raised", attempt=order.attempt, exception=error.trace or error.message)
-            raise
         finally:
             answer.cancel()
             self._busy.discard(child)

@@ -52,8 +52,7 @@ class ThreadRoom:
                 raise
             result = outcome.result()
         if isinstance(result, Raised):
-            self._log.error("job.raised", key=order.key, job=order.id, attempt=order.attempt, exception=result.trace)
-            raise HandlerRaisedError(result.error)
+            raise HandlerRaisedError(result.error, trace=result.trace)
         return result
 
     def close(self) -> None:

@@ -175,6 +175,7 @@ class Work:
             log=parts.log,
             metrics=self._metrics,
         )
+        attempts.rooms = self._rooms.by_isolation
         return Consumer(
             parts.database,
             self._node_id,

@@ -163,7 +163,8 @@ class Attempts:
     def _raised(self, attempt: Attempt, error: BaseException, rules: Rules) -> Verdict:
         if isinstance(error, HandlerRaisedError):
             text = error.message
-            self._log.error("job.raised", key=attempt.job.key, job=attempt.job.id, error=text)
+            trace = error.trace or text
+            self._log.error("job.raised", key=attempt.job.key, job=attempt.job.id, exception=trace)
         else:
             text = "".join(format_exception_only(error)).strip()
             self._log.exception("job.raised", key=attempt.job.key, job=attempt.job.id, attempt=attempt.job.attempts + 1)
