@@ -9,7 +9,7 @@ from nocohost.api.errors import PluginError, SettingError
 from nocohost.api.log import Log
 from nocohost.api.mode import WorkerMode
 from nocohost.host.app import NodeApp
-from nocohost.node.identity import new_identity
+from nocohost.node.identity import NodeIdentity, new_identity
 from nocohost.node.settings import Settings
 from nocohost.plugins.catalogue import Catalogue
 from nocohost.plugins.declarations import Declarations, load_declarations
@@ -71,14 +71,25 @@ class NodeParts:
         )
 
 
-def build_node(settings: Settings, catalogue: Catalogue, mode: WorkerMode, *, clock: Clock, log: Log) -> NodeParts:
-    """Read the declarations and put the parts together; raises ``SettingError`` for what the operator must mend."""
+def build_node(
+    settings: Settings,
+    catalogue: Catalogue,
+    mode: WorkerMode,
+    *,
+    clock: Clock,
+    log: Log,
+    identity: NodeIdentity | None = None,
+) -> NodeParts:
+    """Read the declarations and put the parts together; raises ``SettingError`` for what the operator must mend.
+
+    ``identity`` is that of a node which runs already, of which this is a part.
+    """
     declarations = load_declarations(
         catalogue, import_seconds=settings.import_seconds, plugin_settings=settings.plugins, log=log
     )
     if declarations.setting_faults:
         raise SettingError("settings of plugins are wrong", faults=declarations.setting_faults)
-    identity = new_identity(settings.node_name)
+    identity = identity or new_identity(settings.node_name)
     log = log.bind(node=identity.name)
     app = NodeApp(
         mode=mode,

@@ -20,7 +20,7 @@ from nocohost.api.service import Service
 from nocohost.child.channel import Channel, ChannelLog
 from nocohost.child.guest import Guest, Opened
 from nocohost.child.limits import die_with
-from nocohost.host.build import NodeParts, build_node
+from nocohost.host.build import build_node
 from nocohost.host.plugins import enter_lifespans
 from nocohost.node.clock import SystemClock
 from nocohost.node.identity import NodeIdentity
@@ -30,6 +30,7 @@ from nocohost.plugins.activation import Activation, activate
 from nocohost.plugins.catalogue import read_catalogue
 from nocohost.queue.claim import HeldClaim
 from nocohost.queue.payload import json_value, read_payload
+from nocohost.store.hints import JOB
 
 
 def run_child(descriptor: int, parent: int) -> None:
@@ -53,8 +54,7 @@ class ChildStage:
     """Implements ``nocohost.child.guest.Stage``."""
 
     def __init__(self, settings: Settings, log: Log, node: NodeIdentity) -> None:
-        self._parts: NodeParts = build_node(settings, read_catalogue(), CHILD, clock=SystemClock(), log=log)
-        self._parts.app.node = node  # a child is part of its node
+        self._parts = build_node(settings, read_catalogue(), CHILD, clock=SystemClock(), log=log, identity=node)
         self._activation: Activation | None = None
 
     def activate(self, key: str) -> Activation:
@@ -82,9 +82,12 @@ class ChildStage:
     async def open(self, order: WorkOrder) -> AsyncIterator[Opened]:
         """Open the app and enter the key's lifespans; leave and close them at the end of the block."""
         parts = self._parts
-        parts.app.open(parts.database, parts.make_queue())
+        queue = parts.make_queue()
+        queue.on_enqueued = lambda key: parts.hints.send(JOB, key)
+        parts.open_app(queue)
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(parts.database.close)
+            stack.push_async_callback(parts.close)
+            await parts.hints.start()
             _service(await enter_lifespans(parts, self.activate(order.key), stack), order.key)
             claim = HeldClaim(parts.database, order)
             job_type = parts.declarations.job_type(order.key)

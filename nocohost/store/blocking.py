@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from sqlalchemy import Connection, Engine
 
 from nocohost.api.errors import NestedWriteError, StoreError, TransactionExpiredError
+from nocohost.store.commits import Commit
 from nocohost.store.database import SqlDatabase
 from nocohost.store.translate import translated
 from nocohost.store.writer import place_of_caller
@@ -46,7 +47,9 @@ class BlockingDatabase:
             with self._begin_in_turn(place_of_caller()) as connection:
                 yield connection
             return
-        with translated(self._database.shown), self._engine(reads=False).begin() as connection:
+        commit = Commit()
+        with commit.followed(), translated(self._database.shown), self._engine(reads=False).begin() as connection:
+            commit.of(connection)
             yield connection
 
     @contextmanager
@@ -75,10 +78,17 @@ class BlockingDatabase:
             )
         watch = self._wait(self._database.take_turn(place, threading.current_thread().name))
         self._writing.is_mine = True
+        commit = Commit()
         try:
             # As on the event loop: a commit of the owner's own is answered by errors from then on.
             engine = self._engine(reads=False)
-            with translated(self._database.shown), engine.connect() as connection, connection.begin():
+            with (
+                commit.followed(),
+                translated(self._database.shown),
+                engine.connect() as connection,
+                connection.begin(),
+            ):
+                commit.of(connection)
                 raw = connection.connection
                 self._wait(_call(lambda: watch.begin(_Interruptible(raw.driver_connection), raw.info)))
                 try:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 AFTER_COMMIT = "nocohost_after_commit"
@@ -20,13 +20,20 @@ def on_commit(connection: AsyncConnection, call: Callable[[], None]) -> None:
     sync = connection.sync_connection
     assert sync is not None, "the connection is open while it is in use"
     calls = sync.info.get(AFTER_COMMIT)
+    call_soon = getattr(connection, "call_soon", None)  # of a plain connection, which another thread uses
+
+    def follow() -> None:
+        if call_soon is None:
+            call()
+        else:
+            call_soon(call)
 
     @event.listens_for(sync, "commit", once=True)
     def committing(_: Any) -> None:
         if calls is None:
-            call()
+            follow()
         else:
-            calls.append(call)
+            calls.append(follow)
 
 
 class Commit:
@@ -36,10 +43,11 @@ class Commit:
         self._calls: list[Callable[[], None]] = []
         self._info: dict[Any, Any] = {}
 
-    def of(self, connection: AsyncConnection) -> None:
+    def of(self, connection: AsyncConnection | Connection) -> None:
         """Say on which connection the transaction is."""
-        assert connection.sync_connection is not None, "the connection has just been opened"
-        self._info = connection.sync_connection.info
+        sync = connection if isinstance(connection, Connection) else connection.sync_connection
+        assert sync is not None, "the connection has just been opened"
+        self._info = sync.info
         self._info[AFTER_COMMIT] = self._calls
 
     @contextmanager

@@ -1,7 +1,6 @@
 """Plain handlers in threads: what they return and raise, how they are cancelled, and their blocking twins."""
 
 import asyncio
-import functools
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -270,17 +269,17 @@ async def test_a_handler_that_ignores_the_cancel_is_left_behind(bench: Bench, lo
 
 
 async def test_every_thread_that_hangs_is_told_once_none_is_left(bench: Bench, log_lines: Any) -> None:
-    go_on = threading.Event()
-    for started in (threading.Event(), threading.Event()):
+    go_on, starts = threading.Event(), threading.Semaphore(0)
 
-        def hang(job: BlockingJob, started: threading.Event) -> None:
-            started.set()
-            go_on.wait()
+    def hang(job: BlockingJob) -> None:
+        starts.release()
+        go_on.wait(60)
 
-        running = asyncio.create_task(bench.run(functools.partial(hang, started=started), concurrency=1))
-        await asyncio.to_thread(started.wait)
+    for _ in range(2):
+        running = asyncio.create_task(bench.run(hang, concurrency=1))
+        await asyncio.to_thread(starts.acquire, timeout=30)
         running.cancel()
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
