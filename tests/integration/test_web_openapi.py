@@ -1,6 +1,7 @@
 """The description of the API: complete, and true to what is served."""
 
 import json
+import re
 
 import pytest
 from click.testing import CliRunner
@@ -67,7 +68,7 @@ async def test_it_is_openapi_3_1_without_loose_ends(document):
             assert {"401", "403", "503"} <= set(operation["responses"]), f"{method} {path}"
             assert operation["summary"]
             named = {one["name"] for one in operation.get("parameters", []) if one["in"] == "path"}
-            assert named == ({"id"} if "{id}" in path else set())
+            assert named == set(re.findall(r"{(\w+)}", path))
     new = schemas["NewJob"]
     assert new["required"] == ["key", "payload"]
     assert new["additionalProperties"] is False
