@@ -83,6 +83,7 @@ class QueueMetrics(Collector):
     def watch_slots(self, key: str, slots: int, busy: Callable[[], int]) -> None:
         """Show how many of a key's slots are busy and free whenever somebody reads."""
         self._slots[key] = (slots, busy)
+        self.of(key)  # what is served shows from the start, as 0: a counter that begins at 1 has no rise to see
 
     def collect(self) -> Iterable[Metric]:
         """Return what Prometheus reads."""

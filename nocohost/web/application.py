@@ -18,6 +18,7 @@ from nocohost.web.metrics import RequestMetrics
 from nocohost.web.nodes_api import node_operations
 from nocohost.web.openapi import Operation, add_operations
 from nocohost.web.routing import add_plugin_routes
+from nocohost.web.scaling_api import scaling_operations
 from nocohost.web.schedules_api import schedule_operations
 
 GET = ("GET", "HEAD")
@@ -49,7 +50,7 @@ def build_application(
 
 def api_operations() -> list[Operation]:
     """Return everything that ``/api/v1`` answers."""
-    return [*job_operations(), *node_operations(), *schedule_operations()]
+    return [*job_operations(), *node_operations(), *scaling_operations(), *schedule_operations()]
 
 
 def new_application(app: App, body_bytes: int) -> web.Application:

@@ -19,6 +19,7 @@ JSON = "application/json"
 PATH_PARAMETERS: Mapping[str, Mapping[str, str]] = {
     "id": {"type": "string", "format": "uuid"},
     "name": {"type": "string"},
+    "key": {"type": "string"},
 }
 
 

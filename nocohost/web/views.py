@@ -87,3 +87,13 @@ class SchedulePageView(BaseModel):
 
     items: list[ScheduleView]
     next: str | None = Field(description="give it as after; null on the last page")
+
+
+class ScalingView(BaseModel):
+    """How much work a key has now."""
+
+    key: str
+    runnable: int = Field(description="jobs that another free slot would start now")
+    running: int
+    demand: int = Field(description="both together: the slots that the key can use")
+    oldest_seconds: float = Field(description="how long the oldest of the runnable has been due; 0 without one")

@@ -25,6 +25,18 @@ AGE: Mapping[str, str] = {
 }
 
 
+RUNNABLE = """(
+    j.state = 'pending' AND j.run_at <= {now}
+    AND NOT EXISTS (SELECT 1 FROM nocohost_keys AS k WHERE k.key = j.key AND k.paused_at IS NOT NULL)
+    AND (j."group" IS NULL OR (
+        NOT EXISTS (SELECT 1 FROM nocohost_jobs AS r
+                    WHERE r.key = j.key AND r."group" = j."group" AND r.state = 'running')
+        AND NOT EXISTS (SELECT 1 FROM nocohost_jobs AS h
+                        WHERE h.key = j.key AND h."group" = j."group" AND (h.enqueued_at, h.id) < (j.enqueued_at, j.id))
+    )))"""
+"""Due, under a key that is not paused, and the first of its group, of which none runs: one more slot would start it."""
+
+
 def upgrade() -> None:
     """Add what the queue's policies, schedules and the view of the cluster need."""
     change_jobs()
@@ -108,15 +120,15 @@ def create_locks() -> None:
 def create_view() -> None:
     """Create the view that autoscalers read: ``nocohost_scaling(key, runnable, running, oldest_seconds)``."""
     dialect = op.get_bind().dialect.name
-    now = NOW[dialect]
-    due = f"CASE WHEN state = 'pending' AND run_at <= {now} THEN run_at END"
+    due = "CASE WHEN runnable THEN run_at END"
     op.execute(
         f"""CREATE VIEW nocohost_scaling AS
         SELECT key,
                COUNT({due}) AS runnable,
                COUNT(CASE WHEN state = 'running' THEN 1 END) AS running,
-               COALESCE({AGE[dialect].format(now=now, due=due)}, 0) AS oldest_seconds
-        FROM nocohost_jobs
+               COALESCE({AGE[dialect].format(now=NOW[dialect], due=due)}, 0) AS oldest_seconds
+        FROM (SELECT j.key, j.state, j.run_at, {RUNNABLE.format(now=NOW[dialect])} AS runnable
+              FROM nocohost_jobs AS j) AS judged
         GROUP BY key"""  # noqa: S608 - made of the constants above
     )
 
