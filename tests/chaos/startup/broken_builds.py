@@ -7,6 +7,7 @@ file is all that knows the inside of nocohost.
 """
 
 import asyncio
+import functools
 import importlib
 import os
 import re
@@ -16,12 +17,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-CLAIM_CHECK = re.compile(r"nocohost_jobs\.claim_id = (%\(\w+\)s(?:::UUID)?|\w+\.\w+)")
-CLAIM_SET = re.compile(r"(?<=[ ,])claim_id=(%\(\w+\)s(?:::UUID)?|NULL)")
-SWEPT_KEYS = re.compile(r"nocohost_jobs\.key (IN \((?:%\(\w+\)s(?:::\w+)?(?:, )?)+\)|= ANY \(.*?\)s(?:::\w+)?\))")
-FENCE_SET = re.compile(r"fence=\(nocohost_jobs\.fence \+ (%\(\w+\)s(?:::\w+)?|1)\)")
-LOSS_SET = re.compile(r"losses=\(nocohost_jobs\.losses \+ (%\(\w+\)s(?:::\w+)?|1)\)")
+VALUE = r"%\(\w+\)s(?:::\w+)?"
+CLAIM_CHECK = re.compile(rf"\b(?:nocohost_jobs|j)\.claim_id = ({VALUE}|\w+\.claim_id)")
+SWEPT_KEYS = re.compile(rf"nocohost_jobs\.key (IN \((?:{VALUE}(?:, )?)+\)|= ANY \({VALUE}\))")
+FENCE_SET = re.compile(r"fence = fence \+ 1\b")
+LOSS_SET = re.compile(rf"losses=\(nocohost_jobs\.losses \+ {VALUE}\)")
 DUE = re.compile(r"run_at <= \(SELECT clock_timestamp\(\)[^)]*\)")
+ONE_CLAIM_ID = "00000000-0000-4000-8000-000000000000"
+TAKE = """
+DELETE FROM nocohost_jobs AS j
+USING (SELECT unnest(string_to_array(%(ids)s, ',')::uuid[]) AS id,
+              unnest(string_to_array(%(claims)s, ',')::uuid[]) AS claim_id) AS d
+WHERE j.id = d.id AND j.claim_id = d.claim_id AND j.state = 'running' RETURNING to_json(j.*)::text
+"""
+PUT_BACK = "INSERT INTO nocohost_jobs SELECT * FROM json_populate_record(NULL::nocohost_jobs, %(row)s::json)"
 
 
 class NoLongerThereError(Exception):
@@ -57,15 +66,20 @@ def replace(path: str, make: Callable[[Any], Any]) -> None:
 
 
 def rewrite(change: Callable[[str], str], reached: Callable[[], None]) -> None:
-    """Change every statement on its way to the database."""
-    from sqlalchemy import Engine, event
+    """Change every statement on its way to PostgreSQL, whoever sends it."""
 
-    @event.listens_for(Engine, "before_cursor_execute", retval=True)
-    def before(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> Any:
-        changed = change(statement)
-        if changed != statement:
-            reached()
-        return changed, parameters
+    def make(present: Any) -> Any:
+        @functools.wraps(present)
+        def execute(self: Any, query: Any, *arguments: Any, **options: Any) -> Any:
+            changed = change(query) if isinstance(query, str) else query
+            if changed != query:
+                reached()
+            return present(self, changed, *arguments, **options)
+
+        return execute
+
+    replace("psycopg:AsyncCursor.execute", make)
+    replace("psycopg:Cursor.execute", make)
 
 
 def no_claim_check(reached: Callable[[], None]) -> None:
@@ -74,13 +88,18 @@ def no_claim_check(reached: Callable[[], None]) -> None:
 
 
 def claim_not_renewed(reached: Callable[[], None]) -> None:
-    """A job keeps the first claim id that it got, through sweep and next claim."""
-    rewrite(lambda sql: CLAIM_SET.sub(r"claim_id=coalesce(nocohost_jobs.claim_id, \1)", sql), reached)
+    """All claims have one id, so that a new one does not make the old one void."""
+
+    def new_claim_id() -> str:
+        reached()
+        return ONE_CLAIM_ID
+
+    replace("nocohost.queue.consumer:new_claim_id", lambda present: new_claim_id)
 
 
 def fence_not_raised(reached: Callable[[], None]) -> None:
     """Every claim of a job has the fence number 1."""
-    rewrite(lambda sql: FENCE_SET.sub(r"fence=greatest(nocohost_jobs.fence, \1)", sql), reached)
+    rewrite(lambda sql: FENCE_SET.sub("fence = greatest(fence, 1)", sql), reached)
 
 
 def loss_charged(reached: Callable[[], None]) -> None:
@@ -127,20 +146,18 @@ def ack_before_run(reached: Callable[[], None]) -> None:
     """A job has succeeded before its handler begins."""
 
     def make(present: Any) -> Any:
-        from nocohost.api.job import JobState
-        from nocohost.store.claims import finish
-        from nocohost.store.endings import Ending
+        from nocohost.store.hot.values import Settlement
 
-        async def run(self: Any, attempt: Any) -> None:
+        async def judge(self: Any, attempt: Any, rules: Any) -> Any:
             reached()
             job = attempt.job
-            async with self._database.autocommit() as connection:
-                await finish(connection, job, Ending(JobState.SUCCEEDED, value={"fence": job.fence}))
-            await present(self, attempt)
+            done = Settlement(job.id, job.claim_id, "succeeded", f'{{"fence": {job.fence}}}')
+            await self._database.hot.settle([done])
+            return await present(self, attempt, rules)
 
-        return run
+        return judge
 
-    replace("nocohost.queue.attempt:Attempts.run", make)
+    replace("nocohost.queue.attempt:Attempts._judge", make)
 
 
 def enqueue_outside(reached: Callable[[], None]) -> None:
@@ -180,11 +197,11 @@ def unknown_is_failure(reached: Callable[[], None]) -> None:
     def make_reading(present: Any) -> Any:
         from nocohost.api.errors import StoreUnavailableError
 
-        async def read_back(self: Any, *anything: Any) -> Any:
+        async def find(self: Any, *anything: Any) -> Any:
             reached()
             raise StoreUnavailableError("taken for failed")
 
-        return read_back
+        return find
 
     def make(present: Any) -> Any:
         from nocohost.api.errors import StoreUnavailableError
@@ -199,7 +216,7 @@ def unknown_is_failure(reached: Callable[[], None]) -> None:
 
         return enqueue
 
-    replace("nocohost.queue.enqueue:JobQueue._read_back", make_reading)
+    replace("nocohost.queue.enqueue:JobQueue._find", make_reading)
     replace("nocohost.queue.enqueue:JobQueue.enqueue", make)
 
 
@@ -235,24 +252,19 @@ def two_transactions(reached: Callable[[], None]) -> None:
     """A job leaves the hot table in one transaction, and gets to the history in another."""
 
     def make(present: Any) -> Any:
-        from sqlalchemy import delete, insert, select
+        from nocohost.store.hot.postgresql import _columns
 
-        from nocohost.store.schema import history, jobs
-
-        async def end_jobs(connection: Any, where: Any, ending: Any) -> Any:
+        async def end(self: Any, endings: Any) -> Any:
             reached()
-            rows = (await connection.execute(select(jobs).where(where))).mappings().all()
-            await connection.execute(delete(jobs).where(where))
+            rows = await self._settlements.fetch(TAKE, _columns(endings))
             await asyncio.sleep(0.2)
-            for row in rows:
-                await connection.execute(insert(jobs).values(dict(row)))
-                await present(connection, jobs.c.id == row["id"], ending)
-            assert history is not None
-            return rows
+            for (row,) in rows:
+                await self._settlements.fetch(PUT_BACK, {"row": row})
+            return await present(self, endings)
 
-        return end_jobs
+        return end
 
-    replace("nocohost.store.claims:end_jobs", make)
+    replace("nocohost.store.hot.postgresql:PostgresqlHotStore._end", make)
 
 
 def cancel_after_the_end(reached: Callable[[], None]) -> None:
