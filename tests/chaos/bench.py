@@ -20,7 +20,7 @@ from verdict import Floors, Verdict, judge
 
 from nocohost.testing.postgres import PostgresServer
 
-SERVED = "chaos:quick,chaos:slow,chaos:relay,chaos:order,chaos:brittle"
+SERVED = "chaos:quick,chaos:slow,chaos:relay,chaos:order,chaos:brittle,chaos:tick"
 MODES = ("!", f"!,{SERVED}", SERVED, "*,-chaos:lonely", "chaos:lonely")
 """Where clients come in, where clients come in and work is done, two that only work, and the sole server of a key."""
 SKEWS = ("-3600", "90", "3600", "step", "-90")

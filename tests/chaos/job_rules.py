@@ -4,11 +4,17 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 
 from case import ENDED, Case, Story
 
 EARLY_SECONDS = 0.002
 BRITTLE_ATTEMPTS = 3
+TICK = "tick"
+"""The operation of every job that the schedule makes, one a second."""
+TICK_SECONDS = 1.0
+FRESH_SECONDS = 5.0
+"""So old a job of the schedule may be at the end without being over: there is always another."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,8 @@ def nobody_makes_jobs(case: Case) -> Iterator[Finding]:
         if line["act"] in {"enqueue", "order"}:
             told[line["op"]][line["what"]] += 1
     for op, stories in case.by_op.items():
+        if op == TICK:
+            continue
         ids = [story.job for story in stories]
         parent = op.removesuffix("/child")
         if parent != op:
@@ -48,7 +56,7 @@ def nobody_makes_jobs(case: Case) -> Iterator[Finding]:
 def one_request_makes_one_job(case: Case) -> Iterator[Finding]:
     """I3: one job for each operation, one id for each idempotency key, and one payload."""
     for op, stories in case.by_op.items():
-        if len(stories) > 1:
+        if len(stories) > 1 and op != TICK:
             yield Finding("I3 duplicate", f"{op} was made {len(stories)} times", [story.job for story in stories])
     ids: dict[str, set[str]] = defaultdict(set)
     payloads: dict[str, list[object]] = defaultdict(list)
@@ -168,6 +176,20 @@ def nothing_starts_early(case: Case) -> Iterator[Finding]:
                 yield Finding("P8 early", f"{story.op} began {due - first:.3f} s before its time", [story.job])
 
 
+def each_tick_fires_once(case: Case) -> Iterator[Finding]:
+    """I10: every tick of the schedule from the first to the last has one job, and every such job has a tick."""
+    ticks = case.evidence.dump.ticks
+    made = {story.job for story in case.by_op.get(TICK, ())}
+    for job in sorted(made ^ {tick["job_id"] for tick in ticks}):
+        yield Finding(
+            "I10 tick", f"a job without a tick: {job}" if job in made else f"a tick without its job {job}", [job]
+        )
+    instants = sorted(tick["tick_at"] for tick in ticks)
+    for earlier, later in pairwise(instants):
+        if later - earlier != TICK_SECONDS:
+            yield Finding("I10 tick", f"the tick after {earlier:.0f} is that of {later:.0f}")
+
+
 def transactions_are_whole(case: Case) -> Iterator[Finding]:
     """I12: an order and its job are both there or neither, a relayed effect and its child, too."""
     dump = case.evidence.dump
@@ -194,7 +216,10 @@ def transactions_are_whole(case: Case) -> Iterator[Finding]:
 def everything_comes_to_its_end(case: Case) -> Iterator[Finding]:
     """I14: after healing nothing is left over."""
     for story in case.stories.values():
-        if story.hot and not story.past:
+        is_fresh = (
+            story.op == TICK and (story.hot or {}).get("enqueued_at", 0.0) > case.evidence.dump.at - FRESH_SECONDS
+        )
+        if story.hot and not story.past and not is_fresh:
             held = f"held by {story.hot.get('node_id')}" if story.hot["state"] == "running" else "not claimed"
             yield Finding(
                 "I14 stuck", f"{story.op} ({story.hot['key']}) is still {story.hot['state']}, {held}", [story.job]
@@ -210,6 +235,7 @@ JOB_RULES = (
     fences_rise,
     charges_add_up,
     nothing_starts_early,
+    each_tick_fires_once,
     transactions_are_whole,
     everything_comes_to_its_end,
 )

@@ -23,6 +23,9 @@ class Dump:
     nodes: Sequence[Line] = ()
     orders: Sequence[str] = ()
     effects: Sequence[Line] = ()
+    ticks: Sequence[Line] = ()
+    at: float = 0.0
+    """When it was taken."""
 
 
 @dataclass(frozen=True)

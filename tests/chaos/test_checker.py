@@ -13,7 +13,7 @@ class Tale:
 
     def __init__(self):
         self.client, self.ledger, self.nemesis = [], [], [{"t": 0.0, "w": 0.0, "what": "seed", "dialect": "postgresql"}]
-        self.jobs, self.history, self.orders, self.effects, self.pulse = [], [], [], [], []
+        self.jobs, self.history, self.orders, self.effects, self.pulse, self.ticks = [], [], [], [], [], []
         self.logs = {}
 
     def said(self, at, what, act="enqueue", **fields):
@@ -48,7 +48,7 @@ class Tale:
         return self
 
     def judged(self, **floors):
-        dump = Dump(self.jobs, self.history, (), self.orders, self.effects)
+        dump = Dump(self.jobs, self.history, (), self.orders, self.effects, self.ticks)
         return judge(Evidence(self.client, self.ledger, self.nemesis, dump, self.pulse, self.logs), floors)
 
     def rules(self):
@@ -223,6 +223,30 @@ def test_a_recovery_may_wait_for_a_node_to_be_there():
 def test_a_job_that_began_too_early():
     tale = sound().accepted("Z", "z", run_at="1970-01-01T00:00:03Z").ran("z", began=2.0)
     assert tale.done("z").rules() == ["P8 early"]
+
+
+def ticked(*ticks):
+    tale = sound()
+    for at in ticks:
+        job = f"tick-{at}-{len(tale.ticks)}"
+        tale.ran(job).done(job, op="tick", key="chaos:tick")
+        tale.ticks.append({"schedule": "chaos.tick", "tick_at": float(at), "job_id": job})
+    return tale
+
+
+@pytest.mark.parametrize("ticks", [(1, 2, 4), (1, 2, 2, 3)], ids=["missed", "twice"])
+def test_a_tick_that_did_not_fire_once(ticks):
+    assert ticked(*ticks).rules() == ["I10 tick"]
+    assert ticked(1, 2, 3).rules() == []
+
+
+def test_a_tick_and_its_job_belong_together():
+    lone_tick, lone_job = ticked(1, 2, 3), ticked(1, 2, 3)
+    lone_tick.history.pop()
+    lone_tick.ledger[:] = [line for line in lone_tick.ledger if line["job"] != "tick-3-2"]
+    assert lone_tick.rules() == ["I10 tick"]
+    lone_job.ticks.pop()
+    assert lone_job.rules() == ["I10 tick"]
 
 
 @pytest.mark.parametrize("orders", [["C", "Z"], []], ids=["no job", "no order"])

@@ -12,8 +12,9 @@ pytestmark = pytest.mark.timeout(150)
 FLOORS = {
     "jobs": 150,
     "rerun": 10,
-    "takeovers": 1,
+    "fenced_nodes": 1,
     "rolled_back": 5,
+    "ticks": 10,
     "cancelled": 3,
     "dead": 3,
     "kill": 2,
@@ -22,7 +23,16 @@ FLOORS = {
     "stranded": 1,
     "recoveries": 3,
 }
-POSTGRESQL_FLOORS = {**FLOORS, "crash": 1, "lose": 2, "stall": 1, "late_writes": 5, "lost_answers": 5, "unsure": 3}
+POSTGRESQL_FLOORS = {
+    **FLOORS,
+    "takeovers": 1,
+    "crash": 1,
+    "lose": 2,
+    "stall": 1,
+    "late_writes": 5,
+    "lost_answers": 5,
+    "unsure": 3,
+}
 
 
 @pytest.fixture

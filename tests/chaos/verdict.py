@@ -79,6 +79,7 @@ def count(case: Case) -> dict[str, float]:
         **{
             state: sum(story.row["state"] == state for story in stories) for state in ("succeeded", "dead", "cancelled")
         },
+        "ticks": len(case.evidence.dump.ticks),
         "takeovers": len(taken),
         "late_writes": sum(line.get("late", 0) for line in case.evidence.nemesis),
         "lost_answers": sum(line.get("lost", 0) for line in case.evidence.nemesis),

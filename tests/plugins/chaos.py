@@ -5,19 +5,21 @@ from pathlib import Path
 from plugins.wheels import Wheel
 
 FOLDER = Path(__file__).with_name("acme_chaos")
-VERBS = ("quick", "slow", "relay", "order", "brittle", "lonely")
+VERBS = ("quick", "slow", "relay", "order", "brittle", "tick", "lonely")
 """One service key ``chaos:<verb>`` each; all of them run the same handler, which does what its payload says."""
 SERVICE = '''
 """Offers ``chaos:{verb}``."""
 
 from acme_chaos.handler import work
-from nocohost import App, Backoff, Service, hookimpl
+from nocohost import App, Backoff, Schedule, Service, hookimpl
 
 
 @hookimpl
-def register_services(app: App) -> list[Service]:
+def register_services(app: App) -> list[Service | Schedule]:
     """Offer the service; many slots, so that what waits waits for its time and not for room."""
-    return [Service("chaos:{verb}", work, concurrency=40, backoff=Backoff(seconds=0.2, cap_seconds=1.0))]
+    service = Service("chaos:{verb}", work, concurrency=40, backoff=Backoff(seconds=0.2, cap_seconds=1.0))
+    schedule = Schedule("chaos.tick", "chaos:tick", {{"op": "tick"}}, interval_seconds=1, catch_up="all")
+    return [service, schedule] if service.key == schedule.key else [service]
 '''
 
 

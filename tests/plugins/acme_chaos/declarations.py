@@ -22,7 +22,7 @@ class Plan(BaseModel):
 @hookimpl
 def register_jobs() -> list[JobType]:
     """Declare the keys; only ``chaos:brittle`` runs out of attempts."""
-    patient = ("chaos:quick", "chaos:slow", "chaos:relay", "chaos:order", "chaos:lonely")
+    patient = ("chaos:quick", "chaos:slow", "chaos:relay", "chaos:order", "chaos:tick", "chaos:lonely")
     return [
         *(JobType(key, payload=Plan, attempts=1000) for key in patient),
         JobType("chaos:brittle", payload=Plan, attempts=3),
