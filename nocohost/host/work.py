@@ -16,12 +16,14 @@ from nocohost.plugins.activation import Activation
 from nocohost.queue.attempt import Attempts
 from nocohost.queue.beat import Beat
 from nocohost.queue.consumer import Consumer
+from nocohost.queue.limits import declared_limits
 from nocohost.queue.metrics import QueueMetrics
 from nocohost.queue.sweep import Sweep, Upkeep
 from nocohost.queue.watch import Reins, Watch
 from nocohost.store.claims import any_due
 from nocohost.store.heartbeat import HeartbeatConnection
 from nocohost.store.hints import JOB, SCHEDULE
+from nocohost.store.limits import declare_limits
 from nocohost.store.nodes import NodeRecord, beat, leave_cluster, register_node, set_node_state
 
 
@@ -59,6 +61,7 @@ class Work:
         lease = self._timing.lease_seconds
         async with self._parts.database.begin() as connection:
             await register_node(connection, self._record, lease_seconds=lease)
+            await declare_limits(connection, declared_limits(self._services))
         self._watch = Watch(lease, self._reins(), log=self._parts.log)
         self._beat = Beat(
             self._parts.database.open_sync,

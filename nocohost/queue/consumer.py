@@ -12,6 +12,7 @@ from nocohost.api.log import Log
 from nocohost.api.service import Service
 from nocohost.node.identity import new_claim_id
 from nocohost.queue.attempt import Attempt, Attempts
+from nocohost.queue.limits import ClusterLimits
 from nocohost.queue.outcome import Interruption
 from nocohost.queue.supervision import Supervision
 from nocohost.store.claims import hand_back, held_jobs, release_unknown
@@ -51,6 +52,7 @@ class Consumer:
         self._node_id = node_id
         self._offers = {key: attempts.offer(service) for key, service in services.items()}
         self._free = {key: service.concurrency for key, service in services.items()}
+        self._limits = ClusterLimits(database, node_id, services, clock)
         self._attempts = attempts
         self._clock = clock
         self._log = log
@@ -166,17 +168,25 @@ class Consumer:
 
     async def _claim(self) -> None:
         free = {key: min(count, CLAIM_LIMIT) for key, count in self._free.items() if count > 0}
-        wants = await self._wants(free)
+        await self._limits.refresh()
+        is_idle = not (self._hinted or self._backlog)
+        plain, limited = self._limits.split(await self._wants(free), is_idle=is_idle)
         rows: list[ClaimedJob] = []
-        if wants:
+        if plain or limited:
             self._unsure = True
             try:
-                rows = await self._database.hot.claim(self._node_id, new_claim_id(), wants)
+                if plain:
+                    rows = await self._database.hot.claim(self._node_id, new_claim_id(), plain)
+                if limited:
+                    rows += await self._limits.claim(new_claim_id(), limited)
             except StoreConflictError:
                 self._hinted = True  # two nodes met at the first job of a group: one has it, the other looks again
             self._unsure = False
         claimed = Counter(row.key for row in rows)
-        self._backlog = frozenset(key for key, count in free.items() if claimed[key] >= count)
+        # A key without a free slot was not asked for; it has as much left as it had.
+        self._backlog = frozenset(key for key, count in free.items() if claimed[key] >= count) | (
+            self._backlog - free.keys()
+        )
         self._hinted = self._hinted and not rows
         for row in rows:
             self._start(row)
@@ -202,7 +212,7 @@ class Consumer:
         self._free[job.key] += 1
         if not self._running:
             self._empty.set()
-        if job.key in self._backlog or job.group is not None:
+        if job.key in self._backlog or job.group is not None or self._limits.holds_back(job.key):
             self._woken.set()
 
     async def _release(self) -> None:
@@ -240,7 +250,7 @@ class Consumer:
         if self._hinted:
             self._hinted = False
             return min(HINT_SECONDS, self._poll_seconds)
-        return self._poll_seconds
+        return min(self._poll_seconds, self._limits.pause_seconds or self._poll_seconds)
 
     async def _wait(self, seconds: float, *, hints: bool) -> None:
         """Wait until the time is over, or somebody wakes the consumer; during an outage hints are not heard."""

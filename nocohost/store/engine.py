@@ -1,5 +1,7 @@
 """SQLAlchemy engines for the two databases, set up so that both keep the same promises."""
 
+import sqlite3
+from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote
 
@@ -176,6 +178,12 @@ def _prepare_sqlite(engine: Engine, clock: Clock, synchronous: str, *, read_only
         for pragma in pragmas:
             cursor.execute(pragma)
         cursor.close()
+
+    @event.listens_for(engine, "invalidate")
+    def roll_back(connection: Any, record: Any, error: BaseException | None) -> None:
+        # SQLite keeps a closed connection open, locks and all, while a cursor of it lives in somebody's traceback.
+        with suppress(ValueError, sqlite3.Error):
+            connection.rollback()
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:

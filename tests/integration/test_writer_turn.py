@@ -5,6 +5,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import pytest
 from sqlalchemy import insert, select, text
@@ -183,3 +184,23 @@ async def test_another_process_that_writes_too_long_makes_begin_unavailable(
     assert await keys(there) == ["here", "there"]
     await here.close()
     await there.close()
+
+
+async def test_a_cancelled_writer_leaves_no_lock_behind(database: SqlDatabase) -> None:
+    """Not even while its traceback is kept, wherever in its transaction it was cancelled."""
+    draw = Random(5)
+
+    async def write() -> None:
+        async with database.begin() as connection:
+            await connection.execute(text("UPDATE nocohost_jobs SET priority = 1"))
+            await connection.execute(text("SELECT 1"))
+
+    for _ in range(60):
+        writers = [asyncio.create_task(write()) for _ in range(6)]
+        await asyncio.sleep(draw.random() * 0.01)
+        for writer in writers:
+            writer.cancel()
+        kept = await asyncio.gather(*writers, return_exceptions=True)
+        async with asyncio.timeout(5):
+            await write()
+        assert len(kept) == 6

@@ -1,7 +1,7 @@
 """The hot statements on PostgreSQL: one statement each, with arrays for what differs from job to job."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, LiteralString
 
@@ -208,16 +208,8 @@ class PostgresqlHotStore:
 
     async def claim(self, node_id: str, claim_id: str, wants: Sequence[Want]) -> list[ClaimedJob]:
         """See ``HotStore.claim``."""
-        keys, slots, floors = zip(*wants, strict=True)
-        parameters = {
-            "node": node_id,
-            "claim": claim_id,
-            "keys": list(keys),
-            "slots": list(slots),
-            "floors": list(floors),
-        }
-        rows = await self._claims.fetch(CLAIM, parameters)
-        jobs = [ClaimedJob._make((*row[:2], from_json(row[2]), *row[3:], claim_id)) for row in rows]
+        rows = await self._claims.fetch(CLAIM, wanted(node_id, claim_id, wants))
+        jobs = claimed(rows, claim_id)
         jobs.sort(key=lambda job: (job.priority, job.due, job.id))
         return jobs
 
@@ -248,6 +240,17 @@ class PostgresqlHotStore:
 
     async def _end(self, endings: Sequence[Settlement]) -> set[str]:
         return {row[0] for row in await self._settlements.fetch(END, _columns(endings))}
+
+
+def wanted(node_id: str, claim_id: str, wants: Sequence[Want]) -> Mapping[str, Any]:
+    """Return the parameters of ``CLAIM``."""
+    keys, slots, floors = zip(*wants, strict=True)
+    return {"node": node_id, "claim": claim_id, "keys": list(keys), "slots": list(slots), "floors": list(floors)}
+
+
+def claimed(rows: Iterable[Any], claim_id: str) -> list[ClaimedJob]:
+    """Return what ``CLAIM`` gave."""
+    return [ClaimedJob._make((*row[:2], from_json(row[2]), *row[3:], claim_id)) for row in rows]
 
 
 def insertion(news: Sequence[NewJob]) -> Mapping[str, str]:

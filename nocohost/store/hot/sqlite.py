@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sqlite3
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -191,6 +191,33 @@ def dashed(text: str) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
+def wanted(node: str, claim_id: str, want: Want, now: int) -> Mapping[str, Any]:
+    """Return the parameters of ``CLAIM``."""
+    return {**want._asdict(), "node": node, "claim": hexed(claim_id), "now": now}
+
+
+def claimed(rows: Iterable[Any], claim_id: str, now: int) -> list[ClaimedJob]:
+    """Return what ``CLAIM`` gave."""
+    return [
+        ClaimedJob(
+            dashed(job_id),
+            key,
+            from_json(payload),
+            priority,
+            group,
+            run_at / 1e6,
+            (now - run_at) / 1e6,
+            EPOCH + timedelta(microseconds=enqueued_at),
+            attempts,
+            losses,
+            crashes,
+            fence,
+            claim_id,
+        )
+        for job_id, key, payload, priority, group, run_at, enqueued_at, attempts, losses, crashes, fence in rows
+    ]
+
+
 def insertion(news: Sequence[NewJob], now: datetime) -> list[tuple[Any, ...]]:
     """Return the rows for ``INSERT``; microseconds apart, so that jobs of one group keep their order."""
     instant = (now - EPOCH) // MICROSECOND
@@ -221,26 +248,7 @@ def _claim(driver: sqlite3.Connection, node: str, claim_id: str, wants: Sequence
     now = _first(driver, "SELECT nocohost_now()")
     jobs: list[ClaimedJob] = []
     for want in wants:
-        parameters = {**want._asdict(), "node": node, "claim": hexed(claim_id), "now": now}
-        for row in driver.execute(CLAIM, parameters):
-            job_id, key, payload, priority, group, run_at, enqueued_at, attempts, losses, crashes, fence = row
-            jobs.append(
-                ClaimedJob(
-                    dashed(job_id),
-                    key,
-                    from_json(payload),
-                    priority,
-                    group,
-                    run_at / 1e6,
-                    (now - run_at) / 1e6,
-                    EPOCH + timedelta(microseconds=enqueued_at),
-                    attempts,
-                    losses,
-                    crashes,
-                    fence,
-                    claim_id,
-                )
-            )
+        jobs += claimed(driver.execute(CLAIM, wanted(node, claim_id, want, now)), claim_id, now)
     return jobs
 
 
