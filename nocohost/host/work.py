@@ -147,6 +147,8 @@ class Work:
             self._watch.drained()
         if left:
             self._parts.log.warning("node.drained", released=left, seconds=round(seconds, 1))
+            for key in self._services:
+                self._parts.hints.send(JOB, key)
 
     async def stop(self) -> None:
         """Leave the cluster and end every loop."""

@@ -364,6 +364,16 @@ async def test_a_child_writes_through_connections_of_its_own(bench: Bench, key: 
 
 
 @BOTH
+async def test_a_child_locks_and_signals(bench: Bench, key: str) -> None:
+    await bench.parts.hints.start()
+    async with bench.parts.signals.listen("acrobat.rope") as signals:
+        for fence in (1, 2):
+            assert await bench.run("balance", key) == fence
+            assert await asyncio.wait_for(anext(signals), 30) == {"fence": fence}
+    await bench.parts.hints.stop()
+
+
+@BOTH
 async def test_a_frozen_child_that_wakes_up_late_is_refused(bench: Bench, key: str) -> None:
     running = asyncio.create_task(bench.run("write", key, seconds=0.5))
     pid = await bench.noted("begin")

@@ -28,6 +28,13 @@ def outcome(do):
     return {"retry": Retry(7), "snooze": Snooze(3), "dead": DeadLetter("never"), "odd": {1, 2}}.get(do, do)
 
 
+async def balance(app):
+    """Hold a lock, and tell everybody by which fence."""
+    async with app.locks.acquire("acrobat.rope") as lock:
+        await app.signals.send("acrobat.rope", {"fence": lock.fence})
+        return lock.fence
+
+
 def misbehave(do, job):
     """Die or hang in the way that is asked for."""
     if do == "segfault":
@@ -106,6 +113,8 @@ def perform(job, app):
         while not job.cancel_requested:
             time.sleep(0.01)
         return "stopped as asked"
+    if do == "balance":
+        return app.wait(balance(app))
     return outcome(do)
 
 
@@ -155,6 +164,8 @@ async def perform(job, app):
             await app.queue.enqueue("acrobat:plain", {"do": "child of " + job.id}, connection=connection)
             await job.progress(1, 2, "tricks")
         note(job, "written")
+    if do == "balance":
+        return await balance(app)
     return outcome(do)
 
 
