@@ -382,3 +382,15 @@ async def test_unknown_service_left_in_queue(database: SqlDatabase) -> None:
 
 async def _true(value: Any) -> Any:
     return value
+
+
+async def test_a_backlog_is_claimed_as_slots_come_free_without_waiting_for_the_next_poll(database: SqlDatabase) -> None:
+    ended: list[str] = []
+
+    async def handler(job: Job) -> None:
+        ended.append(job.id)
+
+    await make_queue(database).enqueue_many(KEY, [{} for _ in range(12)])
+    consumer = make_consumer(database, await join_node(database), Service(KEY, handler, concurrency=2), poll_seconds=60)
+    async with consuming(consumer):
+        await until(lambda: _true(len(ended) == 12), seconds=5)
