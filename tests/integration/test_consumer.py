@@ -388,6 +388,7 @@ async def test_a_backlog_is_claimed_as_slots_come_free_without_waiting_for_the_n
     ended: list[str] = []
 
     async def handler(job: Job) -> None:
+        await asyncio.sleep(0.05)  # longer than a turn of the consumer, which finds every slot taken
         ended.append(job.id)
 
     await make_queue(database).enqueue_many(KEY, [{} for _ in range(12)])
