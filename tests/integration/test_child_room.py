@@ -134,7 +134,9 @@ on_sqlite = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 async def test_a_child_serves_nothing_and_has_only_what_its_key_needs(bench: Bench) -> None:
     seen = await bench.run("who", extra=[1, 2.5, None, "ü\u2028", 10**30])
     assert (seen["mode"], seen["env"], seen["serving"], seen["requests"]) == ("-", "-", False, False)
-    assert seen["modules"] == ["acrobats", "acrobats.plain", "acrobats.tricks"], "no module of another key"
+    assert seen["modules"] == ["acrobats", "acrobats.declarations", "acrobats.plain", "acrobats.tricks"], (
+        "no module of another key"
+    )
     assert seen["aiohttp"] is False
     assert seen["lives"] == ["entered"]
     assert seen["main"] == "MainThread", "signals and libraries that need it work"
@@ -331,7 +333,7 @@ async def test_a_spare_of_many_keys_serves_any_of_them(make_bench: Callable[...,
     spare = await warm(bench)
     seen = await bench.run("who")
     assert seen["pid"] == spare
-    assert seen["modules"] == ["acrobats", "acrobats.plain", "acrobats.tricks"]
+    assert seen["modules"] == ["acrobats", "acrobats.declarations", "acrobats.plain", "acrobats.tricks"]
 
 
 @on_sqlite

@@ -183,6 +183,40 @@ def perform(job): ...
 def register_services(app):
     return [Service("acrobat:faulty", perform, isolation="process")]
 """
+DECLARATIONS = """
+from nocohost import JobType, hookimpl
+
+@hookimpl
+def register_jobs():
+    return [JobType("acrobat:brief", attempts=1)]
+"""
+BRIEF = """
+import time
+from nocohost import Service, hookimpl
+from acrobats.tricks import note
+
+def perform(job):
+    note(job, "begin")
+    time.sleep(job.payload["seconds"])
+
+@hookimpl
+def register_services(app):
+    return [Service("acrobat:brief", perform, isolation="process", timeout_seconds=0.5)]
+"""
+THREAD = """
+import threading
+from nocohost import Service, hookimpl
+
+def perform(job, app):
+    with job.transaction() as connection:
+        app.queue.enqueue("acrobat:plain", {"do": "sent by a thread"}, connection=connection)
+    return threading.current_thread().name
+
+@hookimpl
+def register_services(app):
+    return [Service("acrobat:thread", perform, isolation="thread")]
+"""
+LOOP = ASYNC.replace("acrobat:async", "acrobat:loop").replace(', isolation="process", memory_mib=256', "")
 ACROBATS = Wheel(
     "acrobats",
     {
@@ -191,12 +225,20 @@ ACROBATS = Wheel(
         "acrobats/plain.py": PLAIN,
         "acrobats/awaited.py": ASYNC,
         "acrobats/faulty.py": FAULTY,
+        "acrobats/brief.py": BRIEF,
+        "acrobats/threaded.py": THREAD,
+        "acrobats/looped.py": LOOP,
+        "acrobats/declarations.py": DECLARATIONS,
     },
     {
         "services": {
             "acrobat:plain": "acrobats.plain",
             "acrobat:async": "acrobats.awaited",
             "acrobat:faulty": "acrobats.faulty",
-        }
+            "acrobat:brief": "acrobats.brief",
+            "acrobat:thread": "acrobats.threaded",
+            "acrobat:loop": "acrobats.looped",
+        },
+        "declarations": {"acrobats": "acrobats.declarations"},
     },
 )
