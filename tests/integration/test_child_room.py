@@ -10,27 +10,18 @@ from typing import Any
 
 import psutil
 import pytest
+from integration.child_bench import AWAITED, FAULTY, PLAIN, Bench, gone, open_benches, perform
 from plugins.acrobats import ACROBATS
-from prometheus_client import CollectorRegistry
-from sqlalchemy import func, select, update
+from sqlalchemy import select
 
 from nocohost.api.errors import ChildCrashedError, HandlerRaisedError
 from nocohost.api.job import DeadLetter, Job, Retry, Snooze
 from nocohost.api.log import Log
-from nocohost.api.room import WorkOrder
 from nocohost.api.service import Service
 from nocohost.child import room as child_room
-from nocohost.host.build import build_node
-from nocohost.host.rooms import Rooms
-from nocohost.node.clock import SystemClock
-from nocohost.node.identity import new_claim_id, new_id
-from nocohost.node.mode import parse_mode
-from nocohost.node.settings import load_settings
-from nocohost.plugins.catalogue import read_catalogue
 from nocohost.queue.claim import HeldClaim
 from nocohost.store.schema import jobs
 
-PLAIN, AWAITED, FAULTY = "acrobat:plain", "acrobat:async", "acrobat:faulty"
 BOTH = pytest.mark.parametrize("key", [PLAIN, AWAITED])
 pytestmark = pytest.mark.timeout(180)
 
@@ -40,86 +31,13 @@ def acrobats(install_wheels: Callable[[Iterable[Any]], Path]) -> Path:
     return install_wheels([ACROBATS])
 
 
-def perform(job: Any) -> None:
-    """What the node knows of the handler: it runs elsewhere."""
-
-
-class Bench:
-    """A node's rooms, and the jobs to run in them."""
-
-    def __init__(self, url: str, folder: Path, log: Log, spares: int = 0, keys: tuple[str, ...] = (PLAIN,)) -> None:
-        environ = {"NOCOHOST_DATABASE__URL": url, "NOCOHOST_DATA_DIR": str(folder)}
-        environ["NOCOHOST_QUEUE__SPARE_CHILDREN"] = str(spares)
-        catalogue = read_catalogue()
-        mode = parse_mode("*", declared=catalogue.declared_keys).mode
-        self.parts = build_node(load_settings(environ).settings, catalogue, mode, clock=SystemClock(), log=log)
-        self.database = self.parts.database
-        services = {key: Service(key, perform, isolation="process") for key in keys}
-        self.registry = CollectorRegistry()
-        self.rooms = Rooms(self.parts, services, self.registry)
-        self.room: Any = self.rooms.by_isolation["process"]
-        self.notes = folder / "notes"
-
-    async def run(self, do: str, key: str = PLAIN, *, memory_mib: int | None = None, **more: Any) -> Any:
-        payload = {"do": do, "notes": str(self.notes), **more}
-        order = await self.claim(key, payload)
-        job = Job(order.id, key, payload, claim=HeldClaim(self.database, order))
-        return await self.room.run(Service(key, perform, isolation="process", memory_mib=memory_mib), job, order)
-
-    async def claim(self, key: str, payload: dict[str, Any]) -> WorkOrder:
-        job = await self.parts.make_queue().enqueue(key, payload)
-        node, claim_id = new_id(), new_claim_id()
-        running = {"state": "running", "claim_id": claim_id, "node_id": node, "fence": 7}
-        async with self.database.begin() as connection:
-            await connection.execute(update(jobs).where(jobs.c.id == job.id).values(**running))
-        assert job.enqueued_at is not None
-        return WorkOrder(job.id, key, payload, 2, 5, 7, claim_id, node, job.enqueued_at, "a group")
-
-    async def take_over(self) -> None:
-        """Let another attempt have every running job."""
-        async with self.database.begin() as connection:
-            await connection.execute(update(jobs).where(jobs.c.state == "running").values(claim_id=new_claim_id()))
-
-    async def noted(self, word: str) -> int:
-        """Wait until a handler has written ``word``; return the id of its process."""
-        async with asyncio.timeout(30):
-            while True:
-                lines = [line.split() for line in self.notes.read_text().splitlines()] if self.notes.exists() else []
-                for line in lines:
-                    if line[0] == word:
-                        return int(line[2])
-                await asyncio.sleep(0.01)
-
-    async def count(self) -> int:
-        async with self.database.connect() as connection:
-            return int(await connection.scalar(select(func.count()).select_from(jobs)) or 0)
-
-    def measured(self, name: str, state: str) -> float:
-        return self.registry.get_sample_value(name, {"state": state}) or 0.0
-
-
-async def gone(pid: int, seconds: float) -> None:
-    """Wait until there is no such process; raises ``TimeoutError``."""
-    async with asyncio.timeout(seconds):
-        while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-            await asyncio.sleep(0.01)
-
-
 @pytest.fixture
 async def make_bench(
     migrated_url: Callable[[], str], tmp_path: Path, log: Log, acrobats: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Callable[..., Bench]]:
     monkeypatch.syspath_prepend(str(acrobats))
-    made: list[Bench] = []
-
-    def make_bench(**options: Any) -> Bench:
-        made.append(Bench(migrated_url(), tmp_path, log, **options))
-        return made[-1]
-
-    yield make_bench
-    for bench in made:
-        await bench.rooms.close()
-        await bench.database.close()
+    async with open_benches(migrated_url, tmp_path, log) as make_bench:
+        yield make_bench
 
 
 @pytest.fixture
@@ -292,67 +210,6 @@ async def test_children_run_beside_each_other_and_each_only_once(bench: Bench) -
     assert len({one["pid"] for one in seen}) == 3
     for one in seen:
         await gone(one["pid"], 10)
-
-
-@on_sqlite
-async def test_a_spare_is_warm_and_replaced(make_bench: Callable[..., Bench]) -> None:
-    bench = make_bench(spares=1)
-    assert bench.room.spares.waiting == []
-    bench.rooms.open()
-    first = await warm(bench)
-    assert bench.measured("nocohost_children", "spare") == 1
-    assert bench.measured("nocohost_children_resident_bytes", "spare") > 20_000_000
-    assert (await bench.run("who"))["pid"] == first
-    second = await warm(bench)
-    assert second != first
-    await bench.rooms.close()
-    await gone(second, 2)
-
-
-async def warm(bench: Bench) -> int:
-    """Wait until one spare is ready, and return its process id."""
-    async with asyncio.timeout(60):
-        while not any(child.ready.is_set() for child in bench.room.spares.waiting):
-            await asyncio.sleep(0.01)
-    return int(bench.room.spares.waiting[0].pid)
-
-
-@on_sqlite
-async def test_a_spare_that_imported_one_key_is_not_used_for_another(make_bench: Callable[..., Bench]) -> None:
-    bench = make_bench(spares=1)
-    bench.rooms.open()
-    spare = await warm(bench)
-    assert (await bench.run("who", AWAITED))["serving"] is False
-    assert bench.room.spares.waiting[0].pid == spare
-
-
-@on_sqlite
-async def test_a_spare_of_many_keys_serves_any_of_them(make_bench: Callable[..., Bench]) -> None:
-    bench = make_bench(spares=1, keys=(PLAIN, AWAITED))
-    bench.rooms.open()
-    spare = await warm(bench)
-    seen = await bench.run("who")
-    assert seen["pid"] == spare
-    assert seen["modules"] == ["acrobats", "acrobats.declarations", "acrobats.plain", "acrobats.tricks"]
-
-
-@on_sqlite
-async def test_a_spare_that_dies_waiting_is_replaced_and_no_job_is_blamed(
-    make_bench: Callable[..., Bench], log_lines: Any
-) -> None:
-    bench = make_bench(spares=1)
-    bench.rooms.open()
-    first = await warm(bench)
-    os.kill(first, signal.SIGSTOP)
-    running = asyncio.create_task(bench.run("who"))
-    await asyncio.sleep(0.2)
-    os.kill(first, signal.SIGKILL)
-    assert (await asyncio.wait_for(running, 60))["pid"] != first, "it had not begun: another child takes the order"
-    os.kill(await warm(bench), signal.SIGKILL)
-    async with asyncio.timeout(30):
-        while "spare.lost" not in {line["event"] for line in log_lines.entries}:
-            await asyncio.sleep(0.01)
-    assert await warm(bench)
 
 
 @BOTH
