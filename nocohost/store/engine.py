@@ -18,7 +18,7 @@ from nocohost.node.secrecy import without_password
 from nocohost.store.types import EPOCH, MICROSECOND
 
 BUSY_SECONDS = 10.0
-LIMITS = "-c statement_timeout=30s -c idle_in_transaction_session_timeout=60s"
+LIMITS = "-c statement_timeout=30s -c idle_in_transaction_session_timeout=60s -c jit=off"
 EXPIRED = "nocohost_expired"
 """Where a rolled-back connection keeps the sentence that its owner is told."""
 EXPIRED_HINT = "keep write transactions short; do slow work before them"

@@ -10,7 +10,7 @@ from sqlalchemy.dialects import sqlite as on_sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nocohost.api.errors import JobConflictError, StoreConflictError
-from nocohost.store.hot import postgresql, sqlite
+from nocohost.store.hot import postgresql, sqlite, statements
 from nocohost.store.hot.values import NewJob
 from nocohost.store.schema import idempotency
 from nocohost.store.types import MICROSECOND, db_now
@@ -44,7 +44,7 @@ async def insert_jobs(connection: AsyncConnection, news: Sequence[NewJob]) -> Se
     One statement on PostgreSQL.
     """
     if connection.dialect.name == "postgresql":
-        rows = await connection.exec_driver_sql(postgresql.INSERT, postgresql.insertion(news))
+        rows = await connection.exec_driver_sql(statements.INSERT, postgresql.insertion(news))
         instants: dict[str, datetime] = dict(tuple(row) for row in cast("Iterable[Any]", rows))
         return [instants[new.id].astimezone(UTC) for new in news]
     now = await connection.scalar(select(db_now()))

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from nocohost.store.claims import PENDING, RUNNING
 from nocohost.store.database import SqlDatabase
 from nocohost.store.glance import glance
-from nocohost.store.hot import postgresql, sqlite
+from nocohost.store.hot import postgresql, sqlite, statements
 from nocohost.store.hot.values import ClaimedJob, Want
 from nocohost.store.schema import jobs, limits
 from nocohost.store.types import db_now
@@ -196,7 +196,7 @@ async def _count_running(connection: AsyncConnection, keys: Iterable[str]) -> Ma
 
 async def _claim(connection: AsyncConnection, node_id: str, claim_id: str, wants: Sequence[Want]) -> list[ClaimedJob]:
     if connection.dialect.name == "postgresql":
-        rows: Any = await connection.exec_driver_sql(postgresql.CLAIM, postgresql.wanted(node_id, claim_id, wants))
+        rows: Any = await connection.exec_driver_sql(statements.CLAIM, postgresql.wanted(node_id, claim_id, wants))
         return postgresql.claimed(rows, claim_id)
     node = sqlite.hexed(node_id)
     if not (await connection.exec_driver_sql(sqlite.MAY_CLAIM, (node,))).scalar():

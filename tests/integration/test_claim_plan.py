@@ -13,8 +13,8 @@ from nocohost.api.service import Service
 from nocohost.node.identity import new_claim_id, new_id
 from nocohost.store.claims import held_jobs
 from nocohost.store.database import SqlDatabase
-from nocohost.store.hot.postgresql import CLAIM
 from nocohost.store.hot.sqlite import ANY_DUE
+from nocohost.store.hot.statements import CLAIM, CLAIM_PLAIN
 from nocohost.store.hot.values import ClaimedJob, Want
 from nocohost.testing.clock import FakeClock
 
@@ -32,7 +32,8 @@ def explained(database: SqlDatabase) -> SqlDatabase:
     return database
 
 
-async def test_a_claim_uses_the_partial_index_past_a_backlog(explained: SqlDatabase) -> None:
+@pytest.mark.parametrize("statement", [CLAIM, CLAIM_PLAIN], ids=["with groups", "plain"])
+async def test_a_claim_uses_the_partial_index_past_a_backlog(explained: SqlDatabase, statement: str) -> None:
     await make_queue(explained).enqueue(KEY, {})
     node = await join_node(explained)
     async with explained.begin() as connection:
@@ -40,7 +41,7 @@ async def test_a_claim_uses_the_partial_index_past_a_backlog(explained: SqlDatab
         await connection.execute(text("ANALYZE nocohost_jobs"))
     parameters = {"node": node, "claim": new_claim_id(), "keys": [KEY, "none:such"], "slots": [5, 5], "floors": [0, 0]}
     async with explained.begin() as connection:
-        rows = await connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT TEXT) {CLAIM}", parameters)
+        rows = await connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT TEXT) {statement}", parameters)
         plan = "\n".join(row[0] for row in rows)
     assert "Index Scan using nocohost_jobs_due" in plan or "Index Only Scan using nocohost_jobs_due" in plan, plan
     assert "Seq Scan on nocohost_jobs" not in plan, plan
