@@ -68,7 +68,10 @@ class Queue(Protocol):
 
         Enqueues of concurrent tasks share a statement and a commit; each returns after its commit.
 
-        Raises ``UnknownKeyError``, ``PayloadError``, ``PayloadTooLargeError``, ``JobConflictError``, ``StoreError``.
+        A key that no live node serves gives the job a warning, or with ``queue.unserved = refuse`` ``UnservedError``.
+
+        Raises ``UnknownKeyError``, ``PayloadError``, ``PayloadTooLargeError``, ``JobConflictError``, ``UnservedError``,
+        ``StoreError``.
         """
 
     async def enqueue_many(

@@ -146,6 +146,18 @@ class JobConflictError(QueueError):
     code = "queue.conflict"
 
 
+class NodeNotFoundError(QueueError):
+    """There is no node of this id or name."""
+
+    code = "node.not_found"
+
+
+class NodeConflictError(QueueError):
+    """The node is not in a state to do that, or more than one fits its name."""
+
+    code = "node.conflict"
+
+
 class FenceLostError(QueueError):
     """The attempt no longer holds its job; nothing was written."""
 

@@ -1,5 +1,6 @@
 """Jobs: one durable row of work under a service key, and the outcomes a handler may return."""
 
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -82,6 +83,8 @@ class Job:
     enqueued_at: datetime | None = None
     group: str | None = None
     claim: Claim | None = field(default=None, repr=False, compare=False)
+    warnings: Sequence[Mapping[str, str]] = field(default=(), repr=False, compare=False)
+    """What whoever enqueued the job should know, each with ``code`` and ``message``: ``key.unserved``."""
 
     @property
     def cancel_requested(self) -> bool:

@@ -18,7 +18,6 @@ from nocohost.cli.verbs import Verbs
 from nocohost.host.command import open_command_app
 from nocohost.node.settings import load_settings
 from nocohost.store.jobs import JobPage, JobRow, cancel_job, drop_job, get_job, job_json, list_jobs, retry_job
-from nocohost.store.nodes import is_served
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -168,10 +167,7 @@ async def _enqueue(key: str, payload: Any, options: Mapping[str, Any]) -> tuple[
     async with open_command_app(os.environ, sys.stderr) as app:
         job = await app.queue.enqueue(key, payload, **options)
         async with app.database.connect() as connection:
-            row = await get_job(connection, job.id)
-            served = await is_served(connection, key)
-    message = f"no live node serves {key}; the job waits until one does"
-    return row, [] if served else [{"code": "key.unserved", "message": message}]
+            return await get_job(connection, job.id), job.warnings
 
 
 def _print(row: JobRow, as_json: bool, warnings: Sequence[Mapping[str, str]] = ()) -> None:

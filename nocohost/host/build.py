@@ -15,6 +15,7 @@ from nocohost.plugins.catalogue import Catalogue
 from nocohost.plugins.declarations import Declarations, load_declarations
 from nocohost.plugins.entry import MIGRATIONS
 from nocohost.queue.enqueue import JobQueue
+from nocohost.queue.lookout import Lookout
 from nocohost.queue.schedule_door import ScheduleDoor
 from nocohost.store.database import SqlDatabase, open_database
 from nocohost.store.hints import SCHEDULE, Hints, make_hints
@@ -60,14 +61,25 @@ class NodeParts:
         await self.hints.stop()
         await self.database.close()
 
-    def make_queue(self) -> JobQueue:
-        """Return the door to the queue on this node's database."""
+    @property
+    def known_keys(self) -> Mapping[str, str]:
+        """Return every service key that is known here: with the distribution that offers it, "" for an external one."""
+        return {**dict.fromkeys(self.settings.external_keys, ""), **self.catalogue.key_owners}
+
+    def make_lookout(self) -> Lookout:
+        """Return what knows who serves what."""
+        refuses = self.settings.queue.unserved == "refuse"
+        return Lookout(self.database, clock=self.clock, refuses=refuses)
+
+    def make_queue(self, lookout: Lookout | None = None) -> JobQueue:
+        """Return the door to the queue on this node's database; without a lookout it warns of no unserved key."""
         return JobQueue(
             self.database,
             self.declarations.job_type,
             keys=self.catalogue.declared_keys,
             external_keys=self.settings.external_keys,
             payload_bytes=self.settings.queue.payload_bytes,
+            lookout=lookout,
         )
 
 

@@ -81,6 +81,7 @@ class Doors:
             settings=settings.http,
             health=self._status,
             registry=self._registry,
+            declared=self._parts.known_keys,
         )
         deadlines = Deadlines(settings.http.header_seconds, settings.http.body_seconds, settings.http.idle_seconds)
         server = HttpServer(

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from nocohost.api.errors import NocohostError
 from nocohost.host.build import NodeParts
+from nocohost.host.cluster_view import ClusterView
 from nocohost.host.doors import Doors
 from nocohost.host.first_token import create_first_admin, require_admin
 from nocohost.host.plugins import activate_plugins, enter_lifespans, plugins_up
@@ -26,11 +27,18 @@ from nocohost.web.metrics import describe_node
 READY_SECONDS = 5.0
 
 
-class RunningNode:
-    """One node; started once, stopped once."""
+def _nobody(reason: str) -> None:
+    """Ask nobody to stop the node."""
 
-    def __init__(self, parts: NodeParts, *, leave: Callable[[int], None] = os._exit) -> None:
+
+class RunningNode:
+    """One node; started once, stopped once. ``ask(reason)`` is called when somebody in the cluster asks it to stop."""
+
+    def __init__(
+        self, parts: NodeParts, *, leave: Callable[[int], None] = os._exit, ask: Callable[[str], None] = _nobody
+    ) -> None:
         self.parts = parts
+        self._ask = ask
         self.status = NodeStatus()
         self._registry = CollectorRegistry()
         self._leave = leave
@@ -60,13 +68,22 @@ class RunningNode:
         shown = await self._admit(terminal)
         self._step("loading plugins")
         activation = await activate_plugins(self.parts, unfit, self._registry)
-        queue = self.parts.make_queue()
+        lookout = self.parts.make_lookout()
+        queue = self.parts.make_queue(lookout)
         self.parts.app.settle(activation.served_keys)
         schedules = self.parts.open_app(queue)
         self._step("entering lifespans")
         activation = await enter_lifespans(self.parts, activation, self._stack)
         self.parts.app.settle(activation.served_keys)
-        self._work = Work(self.parts, self.status, activation, self._registry, self._leave)
+        self._work = Work(
+            self.parts,
+            self.status,
+            activation,
+            self._registry,
+            self._leave,
+            view=ClusterView(self.parts, lookout),
+            ask=self._ask,
+        )
         queue.on_enqueued = self._work.enqueued
         schedules.on_changed = self._work.schedule_changed
         await self._work.start(self._doors.admin_address)

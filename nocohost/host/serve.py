@@ -49,7 +49,7 @@ async def serve_node(settings: Settings, log: Log, *, parent: int | None = None)
                 log.info("child.waiting", mode="-", hint="a child without a work order does nothing")
                 await stop.wait()
                 return 0
-            node = RunningNode(build_node(settings, catalogue, parsed.mode, clock=SystemClock(), log=log))
+            node = RunningNode(build_node(settings, catalogue, parsed.mode, clock=SystemClock(), log=log), ask=ask)
             ending = Ending(log)
             code = await run_until(node, stop, log, ending)
             ending.within(LINGER_SECONDS, code)

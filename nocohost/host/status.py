@@ -38,6 +38,10 @@ class NodeStatus:
     """Says what is wrong when the event loop has been silent for too long."""
     lapse: Callable[[], str | None] = lambda: None
     """Says what is wrong when no heartbeat has arrived for too long."""
+    is_quiet: Callable[[], bool] = lambda: False
+    """Tells whether somebody made the node quiet: it claims nothing, and is ready for requests all the same."""
+    unserved: Callable[[], Sequence[str]] = lambda: ()
+    """Returns one line for each key whose work no live node serves."""
     ping: Callable[[], Awaitable[None]] | None = None
     """Asks the database; raises when it does not answer."""
 
@@ -61,10 +65,14 @@ class NodeStatus:
             "serves",
         }
         results += [CheckResult("quarantined", False, line) for line in self.quarantined]
+        results += [CheckResult("unserved", False, line) for line in self.unserved()]
         return HealthReport(all(result.ok for result in results if result.name in critical), results)
 
     def _sentence(self) -> str:
-        return f"starting: {self.step}" if self.state is NodeState.STARTING else self.state.value
+        if self.state is NodeState.STARTING:
+            return f"starting: {self.step}"
+        is_quiet = self.state is NodeState.SERVING and self.is_quiet()
+        return "quiet: claims no jobs until it is resumed" if is_quiet else self.state.value
 
     def _served(self) -> CheckResult:
         return CheckResult("serves", bool(self.serves), ", ".join(self.serves) or "nothing that its mode asks for")

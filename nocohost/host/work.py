@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from nocohost.api.errors import StoreError
 from nocohost.api.version import VERSION
 from nocohost.host.build import NodeParts
+from nocohost.host.cluster_view import ClusterView
 from nocohost.host.rooms import Rooms
 from nocohost.host.schedules import make_schedule_loop
 from nocohost.host.status import NodeState, NodeStatus
@@ -23,6 +24,7 @@ from nocohost.queue.watch import Reins, Watch
 from nocohost.store.claims import any_due
 from nocohost.store.heartbeat import HeartbeatConnection
 from nocohost.store.hints import JOB, SCHEDULE
+from nocohost.store.keys import note_served
 from nocohost.store.limits import declare_limits
 from nocohost.store.nodes import NodeRecord, beat, leave_cluster, register_node, set_node_state
 
@@ -37,8 +39,13 @@ class Work:
         activation: Activation,
         registry: CollectorRegistry,
         leave: Callable[[int], None],
+        *,
+        view: ClusterView,
+        ask: Callable[[str], None],
     ) -> None:
         self._parts = parts
+        self._view = view
+        self._ask = ask
         self._status = status
         self._services = activation.services
         self._leave = leave
@@ -69,7 +76,10 @@ class Work:
             self._timing,
             renewed=self._watch.renewed,
             log=self._parts.log,
+            on_stop=partial(asyncio.get_running_loop().call_soon_threadsafe, self._ask, "asked by nocohost nodes stop"),
         )
+        self._status.is_quiet = lambda: self._beat is not None and self._beat.is_quiet
+        self._status.unserved = lambda: self._view.unserved
         self._status.silence = self._watch.silence
         self._status.lapse = self._watch.lapse
         self._beat.start()
@@ -89,8 +99,11 @@ class Work:
         try:
             async with self._parts.database.begin() as connection:
                 await set_node_state(connection, self._node_id, state.value)
+                if state is NodeState.SERVING:
+                    await note_served(connection, self._services.keys())
         except StoreError as error:
             self._parts.log.warning("node.unannounced", state=state.value, reason=str(error))
+        self._view.joined()
         self._consumer.wake()
 
     def wake(self, key: str | None = None) -> None:
@@ -142,7 +155,9 @@ class Work:
 
     async def drain(self, seconds: float) -> None:
         """Wait up to ``seconds`` for the jobs that run, and hand the rest back."""
-        left = await self._consumer.drain(seconds)
+        left, _ = await asyncio.gather(
+            self._consumer.drain(seconds), self._view.warn_of_work_left(self._services.keys())
+        )
         if self._watch is not None:
             self._watch.drained()
         if left:
@@ -166,6 +181,7 @@ class Work:
         try:
             async with self._parts.database.begin() as connection:
                 await leave_cluster(connection, self._node_id)
+                await note_served(connection, self._services.keys())
         except StoreError as error:
             self._parts.log.warning("node.unannounced", state=NodeState.STOPPED.value, reason=str(error))
 
@@ -203,8 +219,14 @@ class Work:
             sweep_seconds=self._timing.sweep_seconds,
         )
         history_seconds = parts.settings.queue.history_seconds
-        upkeep = Upkeep(parts.database, clock=parts.clock, log=parts.log, history_seconds=history_seconds)
-        loops = {"sweep": sweep.run(), "upkeep": upkeep.run()}
+        upkeep = Upkeep(
+            parts.database,
+            self._services.keys(),
+            clock=parts.clock,
+            log=parts.log,
+            history_seconds=history_seconds,
+        )
+        loops = {"sweep": sweep.run(), "upkeep": upkeep.run(), "alarm": self._view.watch()}
         if self._services:
             loops |= {"consumer": self._consumer.run(), "schedules": self._schedules.run()}
         return loops

@@ -97,6 +97,9 @@ class QueueSettings(Part):
     spare_children: Annotated[int, Field(ge=0, le=64)] = Field(
         1, description="children a node keeps warm for its services with isolation process; none without such services"
     )
+    unserved: Annotated[Literal["park", "refuse"], BeforeValidator(_lowered)] = Field(
+        "park", description="jobs that no live node serves: park keeps them with a warning, refuse does not take them"
+    )
     payload_bytes: Size = Field(262_144, description="largest payload of a job, as JSON")
     history_seconds: Wait = Field(
         604_800.0, description="how long finished jobs are kept; dead letters are always kept"

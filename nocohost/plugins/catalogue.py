@@ -41,6 +41,11 @@ class Catalogue:
         """
         return frozenset(entry.name for entry in self.entries if entry.group == SERVICES and is_key(entry.name))
 
+    @cached_property
+    def key_owners(self) -> Mapping[str, str]:
+        """Return the distribution that offers each declared key; of several, the last by name."""
+        return {entry.name: entry.distribution for entry in self.in_group(SERVICES) if is_key(entry.name)}
+
     @property
     def duplicates(self) -> tuple[DuplicateServiceError, ...]:
         """Return one error for each service key that more than one distribution offers, naming them."""

@@ -154,6 +154,8 @@ class Consumer:
             attempt = mine.pop(one.claim_id + one.id, None)
             if attempt is not None and one.cancel_requested:
                 attempt.interrupt(Interruption.CANCEL)
+            elif attempt is not None and one.is_drained:
+                attempt.interrupt(Interruption.DRAIN)
         for attempt in mine.values():
             attempt.interrupt(Interruption.FENCE)
         for attempt in self._running.values():

@@ -1,6 +1,7 @@
 """The door to the queue: any node enqueues to any declared key, in its own transaction or its caller's."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from nocohost.api.keys import nearest
 from nocohost.api.service import JobType
 from nocohost.node.identity import new_id
 from nocohost.queue.grouping import Grouped
+from nocohost.queue.lookout import Lookout
 from nocohost.queue.payload import checked_payload, digest_of
 from nocohost.store.commits import on_commit
 from nocohost.store.database import SqlDatabase
@@ -56,7 +58,9 @@ class JobQueue:
         keys: Collection[str],
         external_keys: Collection[str],
         payload_bytes: int,
+        lookout: Lookout | None = None,
     ) -> None:
+        self._lookout = lookout
         self._database = database
         self._job_type = job_type
         self._keys = frozenset(keys)
@@ -78,19 +82,21 @@ class JobQueue:
     ) -> Job:
         """Make one job under ``key`` and return it; see ``nocohost.api.app.Queue.enqueue``."""
         new, seen = self._new_job(key, payload, idempotency_key, run_at, priority, group)
+        if connection is None:
+            self._refuse_nested(key)
+        warnings = await self._warnings(key, connection)
         if connection is not None:
             job = await self._insert(connection, new, seen)
             if job.id == new.id:
                 on_commit(connection, lambda: self.on_enqueued(key))
-            return job
-        self._refuse_nested(key)
-        if idempotency_key is None:
-            job = _made(new, seen, await self._insert_alone(new))
         else:
-            job = await self._enqueue_once(new, seen)
-        if job.id == new.id:
-            self.on_enqueued(key)
-        return job
+            if idempotency_key is None:
+                job = _made(new, seen, await self._insert_alone(new))
+            else:
+                job = await self._enqueue_once(new, seen)
+            if job.id == new.id:
+                self.on_enqueued(key)
+        return replace(job, warnings=warnings) if warnings else job
 
     async def enqueue_many(
         self,
@@ -113,15 +119,24 @@ class JobQueue:
                 ) from error
         if not news:
             return []
+        if connection is None:
+            self._refuse_nested(key)
+        warnings = await self._warnings(key, connection)
         rows = [new for new, _ in news]
         if connection is not None:
             instants = await _insert_pages(connection, rows)
             on_commit(connection, lambda: self.on_enqueued(key))
         else:
-            self._refuse_nested(key)
             instants = await self._insert_together(rows)
             self.on_enqueued(key)
-        return [_made(new, seen, instant) for (new, seen), instant in zip(news, instants, strict=True)]
+        jobs = [_made(new, seen, instant) for (new, seen), instant in zip(news, instants, strict=True)]
+        return [replace(job, warnings=warnings) for job in jobs] if warnings else jobs
+
+    async def _warnings(self, key: str, connection: "AsyncConnection | None") -> Sequence[Mapping[str, str]]:
+        """Return what is to be said of a job under ``key``; raises ``UnservedError`` where the policy is to refuse."""
+        if self._lookout is None or self._lookout.trusts(key):
+            return ()
+        return await self._lookout.warnings(key, connection)
 
     def checked(self, key: str, payload: Any) -> Any:
         """Return the payload as it is stored under ``key``; raises as ``enqueue`` does, and makes no job."""

@@ -11,6 +11,7 @@ from nocohost.queue.supervision import Supervision
 from nocohost.store.database import SqlDatabase
 from nocohost.store.glance import glance
 from nocohost.store.ticks import fire_due, seconds_to_tick
+from nocohost.store.types import instant_text
 
 LOOK_SECONDS = 10.0
 """How long a schedule that another node made goes unnoticed; also the pace of an idle loop."""
@@ -102,7 +103,7 @@ class ScheduleLoop:
             self._log.error("schedule.unreadable", schedule=name, reason=reason)
         for one in done.fired:
             self._on_fired(one.key)
-            tick_at = one.tick_at.isoformat().replace("+00:00", "Z")
+            tick_at = instant_text(one.tick_at)
             self._log.info("schedule.fired", schedule=one.schedule, tick_at=tick_at, key=one.key, job=one.job_id)
         return bool(done.moved or done.unreadable)
 

@@ -8,6 +8,7 @@ from nocohost.queue.metrics import QueueMetrics
 from nocohost.queue.supervision import Supervision
 from nocohost.store.database import SqlDatabase
 from nocohost.store.glance import glance
+from nocohost.store.keys import note_served
 from nocohost.store.nodes import mark_lost, remove_gone
 from nocohost.store.orphans import any_to_sweep, free_orphans, remove_expired_keys, remove_old_history
 from nocohost.store.ticks import remove_old_ticks
@@ -72,10 +73,16 @@ class Sweep:
 
 
 class Upkeep:
-    """Removes expired idempotency keys, history past its retention and rows of nodes long gone, in small batches."""
+    """Removes expired idempotency keys, history past its retention and rows of nodes long gone, in small batches.
 
-    def __init__(self, database: SqlDatabase, *, clock: Clock, log: Log, history_seconds: float) -> None:
+    It also notes, as often, that ``keys`` are served here.
+    """
+
+    def __init__(
+        self, database: SqlDatabase, keys: Collection[str] = (), *, clock: Clock, log: Log, history_seconds: float
+    ) -> None:
         self._database = database
+        self._keys = keys
         self._clock = clock
         self._history_seconds = history_seconds
         self._supervision = Supervision("upkeep", log)
@@ -106,4 +113,5 @@ class Upkeep:
                 removed = await remove_old_ticks(connection, older_than_seconds=seconds, limit=BATCH)
                 full = removed >= BATCH
         async with self._database.begin() as connection:
+            await note_served(connection, self._keys)
             await remove_gone(connection, older_than_seconds=GONE_NODE_SECONDS)

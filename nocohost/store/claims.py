@@ -21,6 +21,7 @@ from nocohost.api.errors import FenceLostError
 from nocohost.api.job import JobState
 from nocohost.store.endings import Ending, end_jobs
 from nocohost.store.hot.values import ClaimedJob
+from nocohost.store.keys import drain_is_over
 from nocohost.store.schema import history, jobs
 from nocohost.store.types import db_now
 
@@ -56,6 +57,8 @@ class HeldJob:
     id: str
     claim_id: str
     cancel_requested: bool
+    is_drained: bool = False
+    """The time of a drain of its key is over."""
 
 
 async def any_due(connection: AsyncConnection, keys: Sequence[str]) -> bool:
@@ -66,7 +69,8 @@ async def any_due(connection: AsyncConnection, keys: Sequence[str]) -> bool:
 
 async def held_jobs(connection: AsyncConnection, node_id: str) -> list[HeldJob]:
     """Return what a node holds by the database's account."""
-    query = select(jobs.c.id, jobs.c.claim_id, jobs.c.cancel_requested).where(_held_by(node_id))
+    over = drain_is_over(jobs.c.key)
+    query = select(jobs.c.id, jobs.c.claim_id, jobs.c.cancel_requested, over).where(_held_by(node_id))
     return [HeldJob(*row) for row in await connection.execute(query)]
 
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, Engine
 
 from nocohost.store.claims import released_jobs
-from nocohost.store.nodes import NodeRecord, beat
+from nocohost.store.nodes import NodeRecord, Standing, beat
 from nocohost.store.translate import translated
 
 ResultT = TypeVar("ResultT")
@@ -20,8 +20,8 @@ class HeartbeatConnection:
         self._engine: Engine | None = None
         self._connection: Connection | None = None
 
-    def beat(self, record: NodeRecord, *, lease_seconds: float, state: str) -> bool:
-        """Renew the node's lease; return False when its row had been deleted. Raises ``StoreError``."""
+    def beat(self, record: NodeRecord, *, lease_seconds: float, state: str) -> Standing:
+        """Renew the node's lease; return where it stands by its row. Raises ``StoreError``."""
         return self._transaction(lambda connection: beat(connection, record, lease_seconds=lease_seconds, state=state))
 
     def release_jobs(self, node_id: str) -> int:

@@ -29,7 +29,7 @@ from nocohost.api.job import JobState
 from nocohost.store.endings import Ending, end_jobs, expire_idempotency
 from nocohost.store.nodes import node_lives
 from nocohost.store.schema import history, idempotency, jobs
-from nocohost.store.types import Instant, db_now
+from nocohost.store.types import Instant, db_now, instant_text
 
 HOT_STATES = frozenset({JobState.PENDING, JobState.RUNNING})
 ENDED_STATES = frozenset(JobState) - HOT_STATES
@@ -85,10 +85,10 @@ def job_json(row: JobRow, warnings: Sequence[Mapping[str, str]] = ()) -> dict[st
         "attempts": row.attempts,
         "priority": row.priority,
         "group": row.group,
-        "run_at": _text(row.run_at),
-        "enqueued_at": _text(row.enqueued_at),
-        "started_at": _text(row.started_at),
-        "finished_at": _text(row.finished_at),
+        "run_at": instant_text(row.run_at),
+        "enqueued_at": instant_text(row.enqueued_at),
+        "started_at": instant_text(row.started_at),
+        "finished_at": instant_text(row.finished_at),
         "node": row.node_id,
         "orphan": row.orphan,
         "value": row.value,
@@ -254,7 +254,3 @@ def _cursor(text: str) -> str:
 
 def _not_found(job_id: str) -> JobNotFoundError:
     return JobNotFoundError(f"there is no job {job_id!r}", hint="it may be over, and its history past its retention")
-
-
-def _text(instant: datetime | None) -> str | None:
-    return None if instant is None else instant.isoformat().replace("+00:00", "Z")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Insert, case, delete, exists, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -48,6 +48,16 @@ class NodeRow:
     address: str | None
     presence: int | None = None
     stop_requested: bool = False
+    running: int = 0
+    """Jobs that the node holds, where they are counted."""
+
+
+class Standing(NamedTuple):
+    """Where a node stands by its row, as its heartbeat finds it; ``is_new`` when somebody had deleted the row."""
+
+    state: str
+    stop_requested: bool = False
+    is_new: bool = False
 
 
 def node_lives(node_id: ColumnElement[Any]) -> ColumnElement[bool]:
@@ -74,15 +84,15 @@ async def leave_cluster(connection: AsyncConnection, node_id: str) -> None:
     )
 
 
-def beat(connection: Connection, record: NodeRecord, *, lease_seconds: float, state: str) -> bool:
-    """Renew the lease of a node, from the thread of its heartbeat; return False when its row had been deleted.
+def beat(connection: Connection, record: NodeRecord, *, lease_seconds: float, state: str) -> Standing:
+    """Renew the lease of a node, from the thread of its heartbeat; return where it stands, and what is asked of it.
 
     ``state`` is where the node stands by its own account: it reaches a row that has not heard of it yet, or that others
     took for lost, but a node made quiet stays so, and a late beat turns nothing back. A row that somebody deleted is
     made anew. What the node held may have moved on meanwhile; its claims are refused then.
     """
     behind = nodes.c.state.in_(("lost", "starting"))
-    renewed = connection.execute(
+    renewing = (
         update(nodes)
         .where(nodes.c.id == record.id, nodes.c.state != "stopped")
         .values(
@@ -91,12 +101,13 @@ def beat(connection: Connection, record: NodeRecord, *, lease_seconds: float, st
             state=state if state == "draining" else case((behind, state), else_=nodes.c.state),
         )
     )
-    if renewed.rowcount:
-        return True
+    renewed = connection.execute(renewing.returning(nodes.c.state, nodes.c.stop_requested)).first()
+    if renewed is not None:
+        return Standing(renewed.state, bool(renewed.stop_requested))
     if connection.scalar(select(nodes.c.id).where(nodes.c.id == record.id)) is not None:
-        return True  # it has left the cluster meanwhile, and a beat that comes late does not bring it back
+        return Standing("stopped")  # it has left the cluster meanwhile: a beat that comes late does not bring it back
     connection.execute(_insertion(record, lease_seconds, state))
-    return False
+    return Standing(state, is_new=True)
 
 
 async def live_nodes(connection: AsyncConnection) -> list[NodeRow]:

@@ -8,10 +8,8 @@ from sqlalchemy import (
     ColumnElement,
     Select,
     and_,
-    case,
     delete,
     exists,
-    func,
     literal,
     literal_column,
     not_,
@@ -106,23 +104,6 @@ async def remove_old_history(connection: AsyncConnection, *, older_than_seconds:
     )
     result = await connection.execute(delete(history).where(history.c.id.in_(old)))
     return int(result.rowcount)
-
-
-async def count_jobs(connection: AsyncConnection) -> list[tuple[str, int, int, float]]:
-    """Return (key, pending, running, seconds that the oldest due job waits) of each key that has jobs."""
-    is_due = and_(jobs.c.state == "pending", jobs.c.run_at <= db_now())
-    query = select(
-        jobs.c.key,
-        func.sum(case((jobs.c.state == "pending", 1), else_=0)),
-        func.sum(case((jobs.c.state == "running", 1), else_=0)),
-        func.min(case((is_due, jobs.c.run_at))),
-        db_now(),
-    ).group_by(jobs.c.key)
-    rows = await connection.execute(query.order_by(jobs.c.key))
-    return [
-        (key, int(pending), int(running), max(0.0, (now - oldest).total_seconds()) if oldest else 0.0)
-        for key, pending, running, oldest, now in rows
-    ]
 
 
 def _running() -> ColumnElement[bool]:

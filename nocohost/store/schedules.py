@@ -14,7 +14,7 @@ from nocohost.api.schedule import CatchUp, Schedule
 from nocohost.node.ticks import read_ticks
 from nocohost.store.nodes import live_nodes
 from nocohost.store.schema import schedules
-from nocohost.store.types import db_now
+from nocohost.store.types import db_now, instant_text
 
 TRIES = 5
 LIST_LIMIT = 1000
@@ -75,9 +75,9 @@ def schedule_json(row: ScheduleRow) -> dict[str, Any]:
         "source": row.source,
         "state": "active" if row.paused_at is None else "paused",
         "description": _words(row),
-        "next_at": _text(row.next_at),
-        "last_at": _text(row.last_at),
-        "paused_at": _text(row.paused_at),
+        "next_at": instant_text(row.next_at),
+        "last_at": instant_text(row.last_at),
+        "paused_at": instant_text(row.paused_at),
     }
 
 
@@ -233,10 +233,6 @@ def _words(row: ScheduleRow) -> str:
         return read_ticks(row.schedule).words
     except PluginContractError as error:  # written by a node that knows more zones
         return str(error)
-
-
-def _text(instant: datetime | None) -> str | None:
-    return None if instant is None else instant.isoformat().replace("+00:00", "Z")
 
 
 def _not_found(name: str) -> ScheduleNotFoundError:

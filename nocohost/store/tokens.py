@@ -15,7 +15,7 @@ from nocohost.api.errors import ConfigError, StoreConflictError
 from nocohost.api.principal import Principal
 from nocohost.store.schema import tokens
 from nocohost.store.translate import translated
-from nocohost.store.types import db_after, db_now
+from nocohost.store.types import db_after, db_now, instant_text
 
 PREFIX = "nch"
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -67,11 +67,6 @@ class TokenRow:
             "expires_at": instant_text(self.expires_at),
             "revoked_at": instant_text(self.revoked_at),
         }
-
-
-def instant_text(instant: datetime | None) -> str | None:
-    """Return an instant as RFC 3339 with ``Z``."""
-    return None if instant is None else instant.isoformat().replace("+00:00", "Z")
 
 
 def new_token_text() -> str:

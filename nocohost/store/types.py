@@ -13,6 +13,11 @@ MICROSECOND = timedelta(microseconds=1)
 LEAST, GREATEST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
+def instant_text(instant: datetime | None) -> str | None:
+    """Return an instant in UTC as RFC 3339 with ``Z``, as every JSON of ours has it."""
+    return None if instant is None else instant.isoformat().replace("+00:00", "Z")
+
+
 class Instant(TypeDecorator[datetime]):
     """An instant in UTC: ``timestamptz`` on PostgreSQL, microseconds since 1970 in an integer on SQLite."""
 

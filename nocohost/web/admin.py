@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from nocohost.api.app import App
 from nocohost.node.settings import AdminSettings
-from nocohost.store.census import queue_numbers
+from nocohost.store.coverage import read_coverage
 from nocohost.web.application import add_health_routes, new_application
 from nocohost.web.gate import GATE, Gate
 from nocohost.web.health import Health
@@ -43,7 +43,7 @@ def build_admin(
 
     async def cluster(request: web.Request) -> web.Response:
         async with request.app[APP].database.connect() as connection:
-            queues = await queue_numbers(connection, keys)
+            queues = await read_coverage(connection, dict.fromkeys(keys, ""))
         return _text(cluster_exposition(queues))
 
     add_health_routes(gate, health)

@@ -1,6 +1,7 @@
 """The one aiohttp application of a node that serves requests: plugin routes, ``/api/v1`` and health."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -13,10 +14,11 @@ from nocohost.web.gate import GATE, Gate
 from nocohost.web.health import Health, HealthProbes
 from nocohost.web.hosts import HostPolicy
 from nocohost.web.jobs_api import job_operations
-from nocohost.web.keys import APP, BODY_BYTES
+from nocohost.web.keys import APP, BODY_BYTES, DECLARED
 from nocohost.web.metrics import RequestMetrics
 from nocohost.web.nodes_api import node_operations
 from nocohost.web.openapi import Operation, add_operations
+from nocohost.web.queues_api import queue_operations
 from nocohost.web.routing import add_plugin_routes
 from nocohost.web.scaling_api import scaling_operations
 from nocohost.web.schedules_api import schedule_operations
@@ -32,13 +34,15 @@ def build_application(
     settings: HttpSettings,
     health: Health,
     registry: CollectorRegistry,
+    declared: Mapping[str, str] = MappingProxyType({}),
 ) -> web.Application:
-    """Return the application of a requests node; ``routes`` are (plugin, route) pairs.
+    """Return the application of a requests node; ``routes`` are (plugin, route) pairs, ``declared`` as in ``DECLARED``.
 
     Every route is refused to whoever lacks its permission; none can be added past this function. Raises
     ``PluginContractError`` for routes that ``route_faults`` names.
     """
     application = new_application(app, settings.body_bytes)
+    application[DECLARED] = declared
     hosts = HostPolicy(settings.host, settings.allowed_hosts)
     gate = Gate(application, access, hosts, RequestMetrics(registry), log=app.log, access_log=settings.access_log)
     application[GATE] = gate
@@ -50,7 +54,13 @@ def build_application(
 
 def api_operations() -> list[Operation]:
     """Return everything that ``/api/v1`` answers."""
-    return [*job_operations(), *node_operations(), *scaling_operations(), *schedule_operations()]
+    return [
+        *job_operations(),
+        *node_operations(),
+        *queue_operations(),
+        *scaling_operations(),
+        *schedule_operations(),
+    ]
 
 
 def new_application(app: App, body_bytes: int) -> web.Application:

@@ -10,14 +10,14 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 from nocohost.api.errors import JobNotFoundError
 from nocohost.api.job import Job, JobState
 from nocohost.api.keys import is_key
+from nocohost.store.explain import explain_job
 from nocohost.store.jobs import JobRow, cancel_job, drop_job, get_job, job_json, list_jobs, retry_job
-from nocohost.store.nodes import is_served
 from nocohost.web.json_body import read_model
-from nocohost.web.keys import APP
+from nocohost.web.keys import APP, DECLARED
 from nocohost.web.openapi import Operation, Parameter
 from nocohost.web.problems import RequestRefusedError
 from nocohost.web.query import MAX_PAGE_ITEMS, bad_query, is_id, page_items, read_query
-from nocohost.web.views import JobPageView, JobView
+from nocohost.web.views import ExplanationView, JobPageView, JobView
 
 PATH = "/api/v1/jobs"
 ONE = f"{PATH}/{{id}}"
@@ -84,7 +84,22 @@ def job_operations() -> list[Operation]:
             ],
             problems=(400,),
         ),
+        *_operations_of_one(),
+    ]
+
+
+def _operations_of_one() -> list[Operation]:
+    return [
         Operation("GET", ONE, show_job, "job.read", "Show one job", {200: JobView}, problems=(400, 404)),
+        Operation(
+            "GET",
+            f"{ONE}/explain",
+            explain,
+            "job.read",
+            "Say why a job is not running, or where it is, with what to do about it",
+            {200: ExplanationView},
+            problems=(400, 404),
+        ),
         Operation(
             "POST",
             f"{ONE}/retry",
@@ -126,12 +141,9 @@ async def enqueue_job(request: web.Request) -> web.Response:
         run_at=new.run_at,
         priority=new.priority,
     )
-    warnings = []
     async with app.database.connect() as connection:
-        if not (app.serving(new.key) or await is_served(connection, new.key)):
-            warnings.append({"code": "key.unserved", "message": f"no live node serves {new.key}; the job waits"})
         try:
-            shown = job_json(await get_job(connection, job.id), warnings)
+            shown = job_json(await get_job(connection, job.id), job.warnings)
         except JobNotFoundError:
             shown = _gone(job)
     return web.json_response(shown, status=202, headers={hdrs.LOCATION: f"{PATH}/{job.id}"})
@@ -159,6 +171,14 @@ async def show_job(request: web.Request) -> web.Response:
     async with request.app[APP].database.connect() as connection:
         row = await get_job(connection, _job_id(request))
     return web.json_response(job_json(row))
+
+
+async def explain(request: web.Request) -> web.Response:
+    """Explain where one job stands."""
+    read_query(request, ())
+    async with request.app[APP].database.connect() as connection:
+        told = await explain_job(connection, _job_id(request), request.app[DECLARED])
+    return web.json_response(told.as_json())
 
 
 async def retry(request: web.Request) -> web.Response:

@@ -12,7 +12,7 @@ from prometheus_client.utils import floatToGoString
 from nocohost.api.app import Node
 from nocohost.api.mode import WorkerMode
 from nocohost.api.version import VERSION
-from nocohost.store.census import QueueNumbers
+from nocohost.store.coverage import KeyCoverage
 
 TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -101,7 +101,7 @@ def exposition(registry: CollectorRegistry) -> bytes:
     return generate_latest(registry)
 
 
-def cluster_exposition(queues: Sequence[QueueNumbers]) -> bytes:
+def cluster_exposition(queues: Sequence[KeyCoverage]) -> bytes:
     """Return the cluster's numbers in Prometheus' text format; to be scraped once, not from every node."""
     registry = CollectorRegistry()
     registry.register(_ClusterCollector(queues))
@@ -109,7 +109,7 @@ def cluster_exposition(queues: Sequence[QueueNumbers]) -> bytes:
 
 
 class _ClusterCollector(Collector):
-    def __init__(self, queues: Sequence[QueueNumbers]) -> None:
+    def __init__(self, queues: Sequence[KeyCoverage]) -> None:
         self._queues = queues
 
     def collect(self) -> Iterable[Metric]:
@@ -118,9 +118,13 @@ class _ClusterCollector(Collector):
             "nocohost_queue_oldest_seconds", "How long the oldest due job of the key waits.", labels=("key",)
         )
         servers = GaugeMetricFamily("nocohost_key_servers", "Live nodes that serve the key.", labels=("key",))
+        unserved = GaugeMetricFamily(
+            "nocohost_unserved_jobs", "Due jobs of a key that no live node serves and nobody paused.", labels=("key",)
+        )
         for queue in self._queues:
             jobs.add_metric((queue.key, "pending"), queue.pending)
             jobs.add_metric((queue.key, "running"), queue.running)
             oldest.add_metric((queue.key,), queue.oldest_seconds)
-            servers.add_metric((queue.key,), queue.servers)
-        return (jobs, oldest, servers)
+            servers.add_metric((queue.key,), len(queue.nodes))
+            unserved.add_metric((queue.key,), queue.unserved)
+        return (jobs, oldest, servers, unserved)

@@ -44,6 +44,23 @@ class JobPageView(BaseModel):
     next: str | None = Field(description="give it as after; null on the last page")
 
 
+class ReasonView(BaseModel):
+    """One thing that holds of a job."""
+
+    code: Literal[
+        "unserved", "paused", "not_due", "limit", "group_busy", "version", "backing_off", "running", "finished"
+    ]
+    message: str = Field(description="what holds, and what to do about it")
+
+
+class ExplanationView(BaseModel):
+    """Why a job stands where it does."""
+
+    id: str
+    state: Literal["pending", "running", "succeeded", "dead", "cancelled"]
+    reasons: list[ReasonView]
+
+
 class NodeView(BaseModel):
     """One node."""
 
@@ -53,9 +70,13 @@ class NodeView(BaseModel):
     requests: bool
     services: list[str] = Field(description="keys that the node really serves")
     state: Literal["starting", "serving", "quiet", "draining", "stopped", "lost"]
+    started_at: datetime
     beat_at: datetime
     version: str
     plugins: dict[str, str] = Field(description="distribution and its version")
+    address: str | None = Field(description="where its admin port is, for people")
+    running: int = Field(description="jobs that it holds")
+    stop_requested: bool = Field(description="somebody asked it to drain and to end")
 
 
 class NodePageView(BaseModel):
@@ -97,3 +118,42 @@ class ScalingView(BaseModel):
     running: int
     demand: int = Field(description="both together: the slots that the key can use")
     oldest_seconds: float = Field(description="how long the oldest of the runnable has been due; 0 without one")
+
+
+class CoverageView(BaseModel):
+    """One service key: who serves it, and how much work waits."""
+
+    key: str
+    state: Literal["served", "unserved", "gone", "paused", "quarantined"] = Field(
+        description="unserved: no node ever served it; gone: none does now"
+    )
+    nodes: list[str] = Field(description="ids of the live nodes that serve it")
+    pending: int
+    running: int
+    orphans: int = Field(description="running by their state, but their node is gone")
+    oldest_seconds: float = Field(description="how long the oldest due job has been due")
+
+
+class CoveragePageView(BaseModel):
+    """The coverage of every key that is known."""
+
+    items: list[CoverageView]
+    next: str | None
+
+
+class QueueView(CoverageView):
+    """The queue of one service key."""
+
+    due: int = Field(description="pending jobs whose time has come")
+    paused_at: datetime | None = Field(description="nobody claims the key since then")
+    paused_by: str | None = Field(description="id of the principal who paused it")
+    drain_until: datetime | None = Field(description="what runs of it then is released, uncharged")
+    first_served_at: datetime | None
+    last_served_at: datetime | None = Field(description="to within a minute or two")
+
+
+class QueuePageView(BaseModel):
+    """The queue of every key that is known."""
+
+    items: list[QueueView]
+    next: str | None

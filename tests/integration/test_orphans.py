@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 
 from integration.queue_bench import KEY, LOG, claim, join_node, make_queue, make_sweep, node_record, read_job, settle
 from sqlalchemy import delete, func, select, update
@@ -17,7 +18,8 @@ from nocohost.store.database import SqlDatabase
 from nocohost.store.endings import Ending, end_jobs
 from nocohost.store.hot.values import ClaimedJob
 from nocohost.store.jobs import cancel_job
-from nocohost.store.nodes import is_served, leave_cluster, live_nodes, register_node, set_node_state
+from nocohost.store.node_orders import quiet_node, resume_node, stop_node
+from nocohost.store.nodes import NodeRow, is_served, leave_cluster, live_nodes, register_node, set_node_state
 from nocohost.store.orphans import free_orphans
 from nocohost.store.schema import history, idempotency, jobs, nodes
 from nocohost.store.types import db_after
@@ -165,6 +167,37 @@ async def test_rescue_pages_past_unrescuable(database: SqlDatabase) -> None:
     assert sorted(freed) == sorted(job.id for job in mine)
 
 
+async def test_a_beat_learns_what_people_ask_of_the_node(database: SqlDatabase) -> None:
+    node, asked = await join_node(database), []
+    beat = Beat(
+        database.open_sync,
+        node_record(node),
+        Timing(3, 15, 2),
+        renewed=lambda sent_at: None,
+        log=LOG,
+        on_stop=lambda: asked.append("stop"),
+    )
+    beat.state = "serving"
+
+    async def order(operate: Callable[..., Awaitable[NodeRow]]) -> tuple[bool, list[str]]:
+        async with database.begin() as connection:
+            await operate(connection, node)
+        beat.beat_once()
+        return beat.is_quiet, asked
+
+    assert await order(quiet_node) == (True, [])
+    assert await order(resume_node) == (False, [])
+    assert await order(quiet_node) == (True, [])
+    assert await order(stop_node) == (True, ["stop"])
+    beat.beat_once()
+    assert asked == ["stop"], "once is enough"
+    beat.state = "draining"
+    beat.beat_once()
+    async with database.connect() as connection:
+        assert [row.state for row in await live_nodes(connection)] == ["draining"]
+    beat._connection.close()
+
+
 async def test_a_beat_renews_the_lease_and_brings_a_lost_or_deleted_row_back(database: SqlDatabase) -> None:
     node, sent = await join_node(database), []
     timing = Timing(0.05, 30.0, 0.5)
@@ -183,7 +216,13 @@ async def test_a_beat_renews_the_lease_and_brings_a_lost_or_deleted_row_back(dat
         count = len(sent)
         while len(sent) < count + 2:
             await asyncio.sleep(0.01)
-        for state, told in (("starting", "serving"), ("quiet", "quiet"), ("lost", "serving")):
+        for state, told in (
+            ("starting", "serving"),
+            ("lost", "serving"),
+            ("quiet", "quiet"),
+            ("lost", "quiet"),
+            ("serving", "serving"),
+        ):
             async with database.begin() as connection:
                 await set_node_state(connection, node, state)
             count = len(sent)

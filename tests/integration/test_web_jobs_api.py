@@ -13,9 +13,11 @@ from nocohost.api.errors import StoreUnavailableError
 from nocohost.api.service import JobType
 from nocohost.node.identity import new_id
 from nocohost.queue.enqueue import JobQueue
+from nocohost.queue.lookout import Lookout
 from nocohost.store.jobs import drop_job
 from nocohost.store.nodes import NodeRecord, register_node
 from nocohost.store.schema import history, jobs
+from nocohost.testing.clock import FakeClock
 
 ADMIN = "nch_ada_secret"
 JOB_FIELDS = {
@@ -34,23 +36,25 @@ TYPES = {"shop:invoice": JobType("shop:invoice", payload=Invoice, priority=3), "
 
 
 @pytest.fixture
-def served():
-    """The keys that the node itself serves."""
-    return {"shop:mail"}
+def clock():
+    return FakeClock()
 
 
 @asynccontextmanager
-async def open_api_on(database, served=()):
-    queue = JobQueue(database, TYPES.get, keys=TYPES, external_keys=("other:image",), payload_bytes=2000)
-    app = fake_app(database=database, queue=queue, serving=lambda key: key in served)
+async def open_api_on(database, clock=None, policy="park"):
+    lookout = Lookout(database, clock=clock or FakeClock(), refuses=policy == "refuse")
+    queue = JobQueue(
+        database, TYPES.get, keys=TYPES, external_keys=("other:image",), payload_bytes=2000, lookout=lookout
+    )
+    app = fake_app(database=database, queue=queue)
     tokens = Tokens(ada=["admin"], viewer=["read"], enqueuer=["job.enqueue"], operator=["operate"])
     async with open_door(app=app, tokens=tokens) as door:
         yield door
 
 
 @pytest.fixture
-def open_api(database, served):
-    return lambda: open_api_on(database, served)
+def open_api(database, clock):
+    return lambda policy="park": open_api_on(database, clock, policy)
 
 
 @pytest.fixture
@@ -88,16 +92,34 @@ async def test_a_job_is_accepted_with_202_and_its_location(open_api):
         assert (await door.ask("HEAD", answer.headers["Location"], token=ADMIN)).body == b""
 
 
-async def test_a_job_that_nobody_serves_is_accepted_with_a_warning(open_api, database):
+async def serve(database, *keys):
+    record = NodeRecord(new_id(), "right", "*", False, keys, "0.1.0", {})
+    async with database.begin() as connection:
+        await register_node(connection, record, lease_seconds=60, state="serving")
+
+
+async def test_a_job_that_nobody_serves_is_accepted_with_a_warning(open_api, database, clock):
     async with open_api() as door:
         job = await enqueued(door)
         assert [warning["code"] for warning in job["warnings"]] == ["key.unserved"]
-        assert (await enqueued(door, key="shop:mail", payload={}))["warnings"] == []
         assert (await enqueued(door, key="other:image", payload={}))["warnings"] != []
-        record = NodeRecord(new_id(), "right", "*", False, ["shop:invoice"], "0.1.0", {})
-        async with database.begin() as connection:
-            await register_node(connection, record, lease_seconds=60, state="serving")
+        await serve(database, "shop:invoice", "other:image")
+        assert (await enqueued(door))["warnings"] != [], "what was seen is believed for a second"
+        clock.advance(1.0)
         assert (await enqueued(door))["warnings"] == []
+        assert (await enqueued(door, key="other:image", payload={}))["warnings"] == []
+        assert (await enqueued(door, key="shop:mail", payload={}))["warnings"] != []
+
+
+async def test_a_job_that_nobody_serves_is_refused_where_that_is_the_policy(open_api, database):
+    async with open_api("refuse") as door:
+        answer = await post(door, key="shop:invoice", payload={"order": 1})
+        assert (answer.status, answer.json()["code"]) == (503, "queue.unserved")
+        assert (await get(door, "/api/v1/jobs")).json()["items"] == []
+        await serve(database, "shop:invoice")
+        assert (await enqueued(door))["warnings"] == [], "a node that has just come is seen at once"
+        refused = await post(door, key="other:image", payload={})
+        assert (refused.status, refused.json()["code"]) == (503, "queue.unserved")
 
 
 async def test_every_field_of_a_new_job_is_kept(open_api):
@@ -338,28 +360,6 @@ async def test_who_may_do_what(open_api, token, allowed):
             for method, path in requests:
                 answer = await door.ask(method, path, token=token, body=body if method == "POST" else b"")
                 assert answer.status in ({200, 202} if right in allowed else {refused}), f"{method} {path}"
-
-
-async def test_nodes_are_listed_as_the_contract_says(open_api, database):
-    async with open_api() as door:
-        record = NodeRecord(new_id(), "right", "shop:invoice", False, ["shop:invoice"], "0.1.0", {"acme-shop": "1.0"})
-        async with database.begin() as connection:
-            await register_node(connection, record, lease_seconds=60, state="serving")
-        listed = (await get(door, "/api/v1/nodes")).json()
-        assert listed["next"] is None
-        [node] = listed["items"]
-        assert node.pop("beat_at").endswith("Z")
-        assert node == {
-            "id": record.id,
-            "name": "right",
-            "mode": "shop:invoice",
-            "requests": False,
-            "services": ["shop:invoice"],
-            "state": "serving",
-            "version": "0.1.0",
-            "plugins": {"acme-shop": "1.0"},
-        }
-        assert (await get(door, "/api/v1/nodes?x=1")).status == 400
 
 
 async def test_a_database_that_is_away_is_503_and_when_to_come_again(open_api, database, monkeypatch):

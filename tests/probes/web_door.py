@@ -2,10 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 from aiohttp import web
@@ -133,6 +133,7 @@ async def open_door(
     authenticators: Sequence[Any] = (),
     registry: CollectorRegistry | None = None,
     per_address: int = 100,
+    declared: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[Door]:
     """Serve the routes of one plugin, the API and health within the block."""
     app = app or fake_app()
@@ -144,6 +145,7 @@ async def open_door(
         settings=settings or HttpSettings(),
         health=health or FakeHealth(),
         registry=registry or CollectorRegistry(),
+        declared=declared,
     )
     async with serve(application, app.log, deadlines=deadlines, per_address=per_address) as door:
         yield door

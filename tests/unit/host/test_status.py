@@ -25,6 +25,14 @@ async def test_a_serving_node_is_ready_and_says_what_it_serves() -> None:
     assert checks["serves"] == (True, "requests")
 
 
+async def test_a_quiet_node_and_one_that_sees_unserved_work_are_ready_all_the_same() -> None:
+    line = "no live node serves shop:invoice: 3 jobs due"
+    ok, checks = await told(serving(is_quiet=lambda: True, unserved=lambda: [line]))
+    assert ok
+    assert checks["state"] == (True, "quiet: claims no jobs until it is resumed")
+    assert checks["unserved"] == (False, line)
+
+
 async def fine() -> str:
     return "42 parts"
 

@@ -6,7 +6,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from nocohost.api.mode import WorkerMode
-from nocohost.store.census import QueueNumbers
+from nocohost.store.coverage import KeyCoverage
+from nocohost.store.keys import KeyRow
 from nocohost.web.metrics import HookMetrics, RequestMetrics, cluster_exposition, describe_node, exposition
 
 
@@ -74,10 +75,14 @@ def test_calls_of_published_hooks_are_timed_and_failures_counted():
 
 
 def test_the_cluster_is_told_by_key():
-    text = cluster_exposition([QueueNumbers("shop:invoice", 3, 2, 41.5, 1), QueueNumbers("shop:mail", 0, 0, 0.0, 0)])
+    invoice = KeyCoverage("shop:invoice", "served", ("a",), 3, 3, 2, 0, 41.5, KeyRow("shop:invoice"))
+    mail = KeyCoverage("shop:mail", "gone", (), 5, 4, 0, 0, 0.0, KeyRow("shop:mail"))
+    text = cluster_exposition([invoice, mail])
     found = samples(text)
     assert found["nocohost_queue_jobs", (("key", "shop:invoice"), ("state", "pending"))] == 3
     assert found["nocohost_queue_jobs", (("key", "shop:invoice"), ("state", "running"))] == 2
     assert found["nocohost_queue_oldest_seconds", (("key", "shop:invoice"),)] == 41.5
     assert found["nocohost_key_servers", (("key", "shop:invoice"),)] == 1
     assert found["nocohost_key_servers", (("key", "shop:mail"),)] == 0
+    assert found["nocohost_unserved_jobs", (("key", "shop:invoice"),)] == 0
+    assert found["nocohost_unserved_jobs", (("key", "shop:mail"),)] == 4
