@@ -1,7 +1,7 @@
 """A lock that is held: its lease is renewed, and the task inside is cancelled before the lease can have ended."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from nocohost.api.clock import Clock
 from nocohost.api.errors import LockLostError, StoreError
@@ -18,11 +18,12 @@ TRY_AGAIN_SECONDS = 0.5
 class LockHold:
     """Implements ``nocohost.api.app.Lock`` for the task that enters it.
 
-    ``renew`` lets the lease in the database start anew, and returns False when somebody else has taken the lock.
+    ``renew`` starts a task that lets the lease in the database start anew, and returns False when somebody else has
+    taken the lock.
     """
 
     def __init__(
-        self, name: str, lease_seconds: float, renew: Callable[[], Awaitable[bool]], *, clock: Clock, log: Log
+        self, name: str, lease_seconds: float, renew: Callable[[], "asyncio.Task[bool]"], *, clock: Clock, log: Log
     ) -> None:
         self._name = name
         self._lease_seconds = lease_seconds
@@ -115,7 +116,7 @@ class LockHold:
 
     async def _renew_in_time(self) -> bool | None:
         """Return whether the lease was renewed; None when the database did not say so before the lease ends."""
-        renewing = asyncio.ensure_future(self._renew())
+        renewing = self._renew()
         ending = asyncio.ensure_future(self._clock.sleep(self.seconds_left))
         try:
             await asyncio.wait({renewing, ending}, return_when=asyncio.FIRST_COMPLETED)

@@ -115,7 +115,9 @@ class _Acquisition(AbstractAsyncContextManager[Lock]):
         self._holder = new_claim_id()
         self._turn: LockTurn | None = None
         self._is_given_up = False
-        self._hold = LockHold(name, lease_seconds, self._renew, clock=locks.clock, log=locks.log)
+        self._hold = LockHold(
+            name, lease_seconds, lambda: locks.start(self._renewed()), clock=locks.clock, log=locks.log
+        )
 
     async def __aenter__(self) -> Lock:
         locks = self._locks
@@ -209,7 +211,7 @@ class _Acquisition(AbstractAsyncContextManager[Lock]):
             await self._free()
         return fence
 
-    async def _renew(self) -> bool:
+    async def _renewed(self) -> bool:
         async with self._locks.database.autocommit() as connection:
             return await renew_lock(connection, self._name, self._holder, lease_seconds=self._lease_seconds)
 

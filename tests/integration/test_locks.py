@@ -25,10 +25,23 @@ from nocohost.testing.clock import FakeClock
 NAME = "shop.export"
 
 
-def deaf_locks(database: SqlDatabase, log: Log, clock: Clock | None = None) -> LeaseLocks:
-    """Locks of a node that hears no hints."""
-    clock = clock or SystemClock()
-    return LeaseLocks(database, make_hints(database, clock=clock, log=log), node_id=new_id(), clock=clock, log=log)
+Deaf = Callable[..., LeaseLocks]
+
+
+@pytest.fixture
+async def deaf(database: SqlDatabase, log: Log) -> AsyncIterator[Deaf]:
+    """Make the locks of a node that hears no hints, on a clock of the test's if it gives one."""
+    made: list[LeaseLocks] = []
+
+    def make(clock: Clock | None = None) -> LeaseLocks:
+        clock = clock or SystemClock()
+        hints = make_hints(database, clock=clock, log=log)
+        made.append(LeaseLocks(database, hints, node_id=new_id(), clock=clock, log=log))
+        return made[-1]
+
+    yield make
+    for node in made:
+        await node.close()
 
 
 @asynccontextmanager
@@ -55,8 +68,8 @@ async def steal(database: SqlDatabase) -> None:
         await connection.execute(update(locks).values(holder=new_id(), fence=locks.c.fence + 1))
 
 
-async def test_a_lock_is_held_for_the_block_and_its_fence_rises(database: SqlDatabase, log: Log) -> None:
-    node = deaf_locks(database, log)
+async def test_a_lock_is_held_for_the_block_and_its_fence_rises(deaf: Deaf, database: SqlDatabase) -> None:
+    node = deaf()
     for fence in (1, 2, 3):
         async with node.acquire(NAME) as lock:
             assert (lock.fence, lock.is_held) == (fence, True)
@@ -68,14 +81,14 @@ async def test_a_lock_is_held_for_the_block_and_its_fence_rises(database: SqlDat
         assert (row.holder, row.lease_until, row.fence) == (None, None, fence)
 
 
-async def test_names_do_not_meet(database: SqlDatabase, log: Log) -> None:
-    node = deaf_locks(database, log)
+async def test_names_do_not_meet(deaf: Deaf) -> None:
+    node = deaf()
     async with node.acquire("a", wait_seconds=0) as one, node.acquire("b", wait_seconds=0) as other:
         assert (one.fence, other.fence) == (1, 1)
 
 
-async def test_an_exception_frees_the_lock_and_passes(database: SqlDatabase, log: Log) -> None:
-    node = deaf_locks(database, log)
+async def test_an_exception_frees_the_lock_and_passes(deaf: Deaf) -> None:
+    node = deaf()
 
     async def fail() -> None:
         async with node.acquire(NAME):
@@ -87,8 +100,8 @@ async def test_an_exception_frees_the_lock_and_passes(database: SqlDatabase, log
         pass
 
 
-async def test_a_task_that_is_cancelled_frees_the_lock_wherever_it_stands(database: SqlDatabase, log: Log) -> None:
-    node, other = deaf_locks(database, log), deaf_locks(database, log)
+async def test_a_task_that_is_cancelled_frees_the_lock_wherever_it_stands(deaf: Deaf) -> None:
+    node, other = deaf(), deaf()
 
     async def hold() -> None:
         async with node.acquire(NAME):
@@ -109,9 +122,9 @@ async def test_a_task_that_is_cancelled_frees_the_lock_wherever_it_stands(databa
 
 
 @pytest.mark.parametrize("same_node", [True, False])
-async def test_whoever_waits_too_long_is_told(database: SqlDatabase, log: Log, same_node: bool) -> None:
-    node = deaf_locks(database, log)
-    other = node if same_node else deaf_locks(database, log)
+async def test_whoever_waits_too_long_is_told(deaf: Deaf, same_node: bool) -> None:
+    node = deaf()
+    other = node if same_node else deaf()
 
     async def take(seconds: float) -> None:
         async with other.acquire(NAME, wait_seconds=seconds):
@@ -142,16 +155,16 @@ async def test_whoever_waits_is_woken_when_the_lock_is_freed(database: SqlDataba
         assert asyncio.get_running_loop().time() - started < 0.9  # polling alone takes a second
 
 
-async def test_without_hints_polling_finds_the_lock(database: SqlDatabase, log: Log) -> None:
-    one, other = deaf_locks(database, log), deaf_locks(database, log)
+async def test_without_hints_polling_finds_the_lock(deaf: Deaf) -> None:
+    one, other = deaf(), deaf()
     async with one.acquire(NAME):
         task = asyncio.create_task(other.acquire(NAME, wait_seconds=30).__aenter__())
         await asyncio.sleep(0.1)
     assert (await asyncio.wait_for(task, 10)).fence == 2
 
 
-async def test_tasks_of_one_node_take_turns_in_the_order_in_which_they_asked(database: SqlDatabase, log: Log) -> None:
-    node, order = deaf_locks(database, log), []
+async def test_tasks_of_one_node_take_turns_in_the_order_in_which_they_asked(deaf: Deaf) -> None:
+    node, order = deaf(), []
 
     async def take(number: int) -> None:
         async with node.acquire(NAME) as lock:
@@ -185,8 +198,8 @@ async def test_a_counter_under_the_lock_counts_right_on_several_nodes(database: 
         assert fences == list(range(1, 37))
 
 
-async def test_a_lock_whose_lease_has_ended_is_taken(database: SqlDatabase, log: Log) -> None:
-    gone, other = deaf_locks(database, log), deaf_locks(database, log)
+async def test_a_lock_whose_lease_has_ended_is_taken(deaf: Deaf) -> None:
+    gone, other = deaf(), deaf()
     lost = asyncio.create_task(gone.acquire(NAME, lease_seconds=1.0).__aenter__())
     held = await lost
     for task in asyncio.all_tasks():
@@ -196,8 +209,8 @@ async def test_a_lock_whose_lease_has_ended_is_taken(database: SqlDatabase, log:
         assert lock.fence == held.fence + 1
 
 
-async def test_a_task_may_not_take_a_lock_twice_nor_inside_a_write(database: SqlDatabase, log: Log) -> None:
-    node = deaf_locks(database, log)
+async def test_a_task_may_not_take_a_lock_twice_nor_inside_a_write(deaf: Deaf, database: SqlDatabase) -> None:
+    node = deaf()
     async with node.acquire(NAME):
         with pytest.raises(LockTimeoutError, match="already holds"):
             await node.acquire(NAME).__aenter__()
@@ -221,16 +234,16 @@ async def test_a_task_may_not_take_a_lock_twice_nor_inside_a_write(database: Sql
         ({"name": "a", "wait_seconds": float("nan")}, "wait nan s"),
     ],
 )
-async def test_what_cannot_be_is_refused(database: SqlDatabase, log: Log, arguments: dict[str, Any], said: str) -> None:
+async def test_what_cannot_be_is_refused(deaf: Deaf, arguments: dict[str, Any], said: str) -> None:
     with pytest.raises(QueueError, match=said):
-        deaf_locks(database, log).acquire(**arguments)
+        deaf().acquire(**arguments)
 
 
 class Story:
     """A holder on a clock that a test turns, on SQLite, whose database follows it."""
 
-    def __init__(self, database: SqlDatabase, log: Log, clock: FakeClock) -> None:
-        self.node = deaf_locks(database, log, clock)
+    def __init__(self, deaf: Deaf, clock: FakeClock) -> None:
+        self.node = deaf(clock)
         self.clock = clock
         self.told: list[str] = []
 
@@ -275,9 +288,9 @@ async def let_pass(clock: FakeClock, database: SqlDatabase, seconds: float) -> N
                 break
 
 
-async def test_a_lease_is_renewed_for_as_long_as_the_block_runs(database: SqlDatabase, log: Log) -> None:
+async def test_a_lease_is_renewed_for_as_long_as_the_block_runs(deaf: Deaf, database: SqlDatabase) -> None:
     clock = FakeClock()
-    story = Story(database, log, clock)
+    story = Story(deaf, clock)
     task = await begun(story)
     first = (await row_of(database)).lease_until
     await let_pass(clock, database, 60)
@@ -291,9 +304,9 @@ async def test_a_lease_is_renewed_for_as_long_as_the_block_runs(database: SqlDat
 
 
 async def test_a_holder_that_was_taken_over_is_cancelled_and_told(
-    database: SqlDatabase, log: Log, log_lines: LogCapture, clock: FakeClock
+    deaf: Deaf, database: SqlDatabase, log_lines: LogCapture, clock: FakeClock
 ) -> None:
-    story = Story(database, log, clock)
+    story = Story(deaf, clock)
     task = await begun(story)
     await steal(database)
     stolen = await row_of(database)
@@ -306,9 +319,9 @@ async def test_a_holder_that_was_taken_over_is_cancelled_and_told(
 
 
 async def test_a_holder_whose_database_is_away_is_cancelled_before_the_lease_ends(
-    database: SqlDatabase, log: Log, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    deaf: Deaf, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    story = Story(database, log, clock)
+    story = Story(deaf, clock)
     task = await begun(story)
 
     async def hang(*arguments: object, **named: object) -> bool:
@@ -327,23 +340,21 @@ async def test_a_holder_whose_database_is_away_is_cancelled_before_the_lease_end
     assert story.told == ["held", "lost"]
 
 
-async def test_a_loss_is_told_once_the_block_ends_if_it_does_not_listen(
-    database: SqlDatabase, log: Log, clock: FakeClock
-) -> None:
-    story = Story(database, log, clock)
+async def test_a_loss_is_told_once_the_block_ends_if_it_does_not_listen(deaf: Deaf, clock: FakeClock) -> None:
+    story = Story(deaf, clock)
 
     async def inside() -> None:
         clock.advance(100.0)  # and no await: the cancellation comes too late for the block
 
     await asyncio.wait_for(asyncio.create_task(story.hold(inside)), 10)
     assert story.told in (["held", "left"], ["held", "left", "lost"])
-    async with deaf_locks(database, log).acquire(NAME, wait_seconds=0) as lock:
+    async with deaf().acquire(NAME, wait_seconds=0) as lock:
         assert lock.fence == 2
 
 
-async def test_a_block_that_overslept_is_told_if_somebody_took_the_lock(database: SqlDatabase, log: Log) -> None:
+async def test_a_block_that_overslept_is_told_if_somebody_took_the_lock(deaf: Deaf, database: SqlDatabase) -> None:
     clock = FakeClock()
-    story = Story(database, log, clock)
+    story = Story(deaf, clock)
 
     async def inside() -> None:
         await steal(database)
@@ -356,9 +367,9 @@ async def test_a_block_that_overslept_is_told_if_somebody_took_the_lock(database
 
 
 async def test_a_cancellation_from_outside_stays_one_even_when_the_lock_is_lost(
-    database: SqlDatabase, log: Log, clock: FakeClock
+    deaf: Deaf, database: SqlDatabase, clock: FakeClock
 ) -> None:
-    story = Story(database, log, clock)
+    story = Story(deaf, clock)
     task = await begun(story)
     await steal(database)
     clock.advance(5.1)
@@ -368,8 +379,8 @@ async def test_a_cancellation_from_outside_stays_one_even_when_the_lock_is_lost(
     assert story.told == ["held"]
 
 
-async def test_a_lock_costs_two_statements(database: SqlDatabase, log: Log) -> None:
-    node, statements = deaf_locks(database, log), []
+async def test_a_lock_costs_two_statements(deaf: Deaf, database: SqlDatabase) -> None:
+    node, statements = deaf(), []
 
     def note(connection: object, cursor: object, statement: str, *rest: object) -> None:
         if "nocohost_locks" in statement:
