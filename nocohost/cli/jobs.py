@@ -105,6 +105,7 @@ def show(job_id: str, as_json: bool) -> None:
 @click.option("--idempotency-key", metavar="TEXT", help="Make the job only once, however often this is run.")
 @click.option("--run-at", metavar="INSTANT", callback=read_instant, help="Not before, such as 2030-01-31T12:00:00Z.")
 @click.option("--priority", type=int, help="Lower runs first; default: the job type's.")
+@click.option("--group", metavar="TEXT", help="Jobs of one group of a key run one at a time, in order.")
 @json_option
 def enqueue(
     key: str,
@@ -112,10 +113,11 @@ def enqueue(
     idempotency_key: str | None,
     run_at: datetime | None,
     priority: int | None,
+    group: str | None,
     as_json: bool,
 ) -> None:
     """Make one job under the service key KEY; its payload is checked as any node would."""
-    options = {"idempotency_key": idempotency_key, "run_at": run_at, "priority": priority}
+    options = {"idempotency_key": idempotency_key, "run_at": run_at, "priority": priority, "group": group}
     row, warnings = asyncio.run(_enqueue(key, payload, options))
     for warning in () if as_json else warnings:
         click.echo(printable(f"warning: {warning['message']}"), err=True)

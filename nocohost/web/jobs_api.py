@@ -53,6 +53,9 @@ class NewJob(BaseModel):
     )
     run_at: Instant | None = Field(None, description="not before this instant; in the past means now")
     priority: int | None = Field(None, ge=-(2**31), lt=2**31, description="lower runs first; unset: the job type's")
+    group: str | None = Field(
+        None, min_length=1, max_length=255, description="jobs of one group of a key run one at a time, in order"
+    )
 
 
 def job_operations() -> list[Operation]:
@@ -140,6 +143,7 @@ async def enqueue_job(request: web.Request) -> web.Response:
         idempotency_key=_idempotency_key(request, new),
         run_at=new.run_at,
         priority=new.priority,
+        group=new.group,
     )
     async with app.database.connect() as connection:
         try:
