@@ -124,7 +124,9 @@ async def test_a_job_that_nobody_serves_is_refused_where_that_is_the_policy(open
 
 async def test_every_field_of_a_new_job_is_kept(open_api):
     async with open_api() as door:
-        job = await enqueued(door, run_at="2099-01-01T00:00:00+01:00", priority=-5, group="customer 7", idempotency_key="k")
+        job = await enqueued(
+            door, run_at="2099-01-01T00:00:00+01:00", priority=-5, group="customer 7", idempotency_key="k"
+        )
         assert job["group"] == "customer 7"
         assert job["run_at"] == "2098-12-31T23:00:00Z"
         assert job["priority"] == -5
