@@ -32,6 +32,10 @@ class WorkOrder:
 class Room(Protocol):
     """A place that runs handlers, one call for each attempt."""
 
+    @property
+    def is_full(self) -> bool:
+        """Tell whether a handler that is here for its job's sake, not its service's, would have to wait."""
+
     async def run(self, service: Service, job: Job, order: WorkOrder) -> Any:
         """Run the handler there and return what it returned; ``job`` and ``order`` are the same attempt.
 

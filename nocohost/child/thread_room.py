@@ -33,6 +33,11 @@ class ThreadRoom:
         self._crews: dict[str, Crew] = {}
         self._blocking: BlockingDatabase | None = None
 
+    @property
+    def is_full(self) -> bool:
+        """See ``nocohost.api.room.Room.is_full``: there are as many threads as the service allows jobs."""
+        return False
+
     async def run(self, service: Service, job: Job, order: WorkOrder) -> Any:
         """Run the handler in a thread and return what it returned; see ``nocohost.api.room.Room.run``.
 

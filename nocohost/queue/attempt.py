@@ -65,7 +65,8 @@ class Attempts:
     """Runs attempts. ``running`` is how many handlers run at this moment; any thread may read it.
 
     ``rooms`` is where handlers run that must not run on the event loop: ``thread`` and ``process``. A job whose node or
-    child died under it goes to the ``process`` room, if there is one, whatever its service says.
+    child died under it goes to the ``process`` room, if there is one, whatever its service says; one that was lost but
+    once only while that is not full.
     """
 
     def __init__(
@@ -195,9 +196,11 @@ class Attempts:
     def _room(self, attempt: Attempt) -> Room | None:
         if not self.rooms:
             return None
-        if attempt.job.losses or attempt.job.crashes:
-            return self.rooms.get("process")
-        return self.rooms.get(attempt.offer.service.isolation)
+        apart, own = self.rooms.get("process"), self.rooms.get(attempt.offer.service.isolation)
+        if attempt.job.crashes or attempt.job.losses > 1:
+            return apart
+        # One lost node says little of each of its jobs, and they must not wait: apart as far as there is room.
+        return apart if attempt.job.losses and apart is not None and not apart.is_full else own
 
     def _order(self, attempt: Attempt) -> WorkOrder:
         job = attempt.job

@@ -47,11 +47,13 @@ class Bench:
         self.room: Any = self.rooms.by_isolation["process"]
         self.notes = folder / "notes"
 
-    async def run(self, do: str, key: str = PLAIN, *, memory_mib: int | None = None, **more: Any) -> Any:
+    async def run(
+        self, do: str, key: str = PLAIN, *, memory_mib: int | None = None, isolation: Any = "process", **more: Any
+    ) -> Any:
         payload = {"do": do, "notes": str(self.notes), **more}
         order = await self.claim(key, payload)
         job = Job(order.id, key, payload, claim=HeldClaim(self.database, order))
-        return await self.room.run(Service(key, perform, isolation="process", memory_mib=memory_mib), job, order)
+        return await self.room.run(Service(key, perform, isolation=isolation, memory_mib=memory_mib), job, order)
 
     async def claim(self, key: str, payload: dict[str, Any]) -> WorkOrder:
         job = await self.parts.make_queue().enqueue(key, payload)

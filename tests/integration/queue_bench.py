@@ -1,7 +1,8 @@
 """A node's queue parts for tests: enqueue, claim and run in this process, on whichever database."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import structlog
@@ -9,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from nocohost.api.app import App
 from nocohost.api.clock import Clock
-from nocohost.api.service import JobType, Service
+from nocohost.api.service import Backoff, JobType, Service
 from nocohost.node.clock import SystemClock
 from nocohost.node.identity import new_claim_id, new_id
 from nocohost.queue.attempt import Attempts
@@ -24,6 +25,7 @@ from nocohost.store.nodes import NodeRecord, register_node
 
 LOG = structlog.wrap_logger(structlog.ReturnLogger(), processors=[lambda *event: ""])
 KEY = "shop:invoice"
+NO_WAIT = Backoff(seconds=0.0, jitter=0.0)
 
 
 def node_record(node_id: str, keys: tuple[str, ...] = (KEY,)) -> NodeRecord:
@@ -106,3 +108,14 @@ async def until_state(database: SqlDatabase, job_id: str, *states: str) -> JobRo
         return row if row.state in states else None
 
     return cast("JobRow", await until(reached))
+
+
+@asynccontextmanager
+async def consuming(consumer: Consumer) -> AsyncIterator[Consumer]:
+    """Let a consumer run within the block."""
+    running = asyncio.create_task(consumer.run())
+    try:
+        yield consumer
+    finally:
+        await consumer.drain(0.0)
+        await asyncio.wait_for(running, 5)

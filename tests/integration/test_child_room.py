@@ -64,6 +64,18 @@ async def test_a_child_serves_nothing_and_has_only_what_its_key_needs(bench: Ben
     assert (await bench.run("who", AWAITED)) == {"main": "MainThread", "serving": False}
 
 
+async def test_the_jobs_of_a_lost_node_share_few_children(make_bench, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    bench = make_bench()
+    lost = [asyncio.create_task(bench.run("sleep", isolation="loop", seconds=0.2)) for _ in range(5)]
+    most = 0
+    while not all(task.done() for task in lost):
+        await asyncio.sleep(0.01)
+        most = max(most, len(bench.room.busy))
+    assert most == child_room.FEWEST_PLACES
+    assert [task.exception() for task in lost] == [None] * 5
+
+
 @on_sqlite
 @BOTH
 async def test_every_outcome_comes_back(bench: Bench, key: str) -> None:

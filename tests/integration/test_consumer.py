@@ -2,36 +2,32 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from integration.queue_bench import KEY, join_node, make_consumer, make_queue, make_sweep, read_job, until, until_state
+from integration.queue_bench import (
+    KEY,
+    NO_WAIT,
+    consuming,
+    join_node,
+    make_consumer,
+    make_queue,
+    make_sweep,
+    read_job,
+    until,
+    until_state,
+)
 from pydantic import BaseModel
 from sqlalchemy import delete, insert, update
 
-from nocohost.api.errors import ChildCrashedError, FenceLostError, HandlerRaisedError
+from nocohost.api.errors import FenceLostError
 from nocohost.api.job import DeadLetter, Job, Retry, Snooze
-from nocohost.api.room import Room, WorkOrder
-from nocohost.api.service import Backoff, JobType, OnCrash, Service
-from nocohost.queue.consumer import Consumer
+from nocohost.api.service import JobType, Service
 from nocohost.store.database import SqlDatabase
 from nocohost.store.jobs import cancel_job, retry_job
 from nocohost.store.nodes import set_node_state
 from nocohost.store.schema import history, jobs, limits, nodes
-
-NO_WAIT = Backoff(seconds=0.0, jitter=0.0)
-
-
-@asynccontextmanager
-async def consuming(consumer: Consumer) -> AsyncIterator[Consumer]:
-    running = asyncio.create_task(consumer.run())
-    try:
-        yield consumer
-    finally:
-        await consumer.drain(0.0)
-        await asyncio.wait_for(running, 5)
 
 
 async def run_one(database: SqlDatabase, handler: Callable[[Job], Any], *, attempts: int = 2, **service: Any) -> Any:
@@ -200,60 +196,6 @@ async def test_two_consumers_run_every_job_once(database: SqlDatabase) -> None:
             row = await until_state(database, job.id, "succeeded")
             assert row.fence == 1
     assert sorted(runs) == sorted(job.id for job in made)
-
-
-class Cell:
-    """A room that does what it is told, job by job."""
-
-    def __init__(self, *outcomes: Any) -> None:
-        self.outcomes = list(outcomes)
-        self.orders: list[WorkOrder] = []
-
-    async def run(self, service: Service, job: Job, order: WorkOrder) -> Any:
-        self.orders.append(order)
-        outcome = self.outcomes.pop(0)
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
-
-
-async def run_in_rooms(database: SqlDatabase, rooms: Mapping[str, Room], **service: Any) -> Any:
-    async def handler(job: Job) -> str:
-        return "on the loop"
-
-    node = await join_node(database)
-    consumer = make_consumer(database, node, Service(KEY, handler, backoff=NO_WAIT, **service))
-    consumer._attempts.rooms = rooms
-    async with consuming(consumer):
-        job = await make_queue(database).enqueue(KEY, {"order": 1}, group="a")
-        return await until_state(database, job.id, "succeeded", "dead")
-
-
-async def test_a_handler_runs_in_the_room_its_service_asks_for(database: SqlDatabase) -> None:
-    cell = Cell(HandlerRaisedError("ValueError: no"), {"invoice": 1})
-    row = await run_in_rooms(database, {"process": cell}, isolation="process", timeout_seconds=5)
-    assert (row.state, row.value, row.attempts, row.crashes) == ("succeeded", {"invoice": 1}, 1, 0)
-    first, second = cell.orders
-    assert (first.payload, first.attempt, first.fence, first.group) == ({"order": 1}, 1, 1, "a")
-    assert (second.attempt, second.fence, second.timeout_seconds) == (2, 2, 5)
-    assert first.claim_id != second.claim_id
-    assert (await run_in_rooms(database, {"process": Cell()})).value == "on the loop"
-
-
-@pytest.mark.parametrize(
-    ("on_crash", "state", "crashes", "attempts", "error"),
-    [
-        ("retry", "dead", 3, 0, "3 children died of it; the last: killed by signal 11"),
-        ("hold", "dead", 1, 0, "held for a person: killed by signal 11"),
-        ("fail", "succeeded", 3, 3, "killed by signal 11"),
-    ],
-)
-async def test_what_becomes_of_a_job_that_its_children_die_of(
-    database: SqlDatabase, on_crash: OnCrash, state: str, crashes: int, attempts: int, error: str
-) -> None:
-    cell = Cell(*[ChildCrashedError("killed by signal 11")] * 3, None)
-    row = await run_in_rooms(database, {"process": cell}, isolation="process", on_crash=on_crash)
-    assert (row.state, row.crashes, row.attempts, row.last_error) == (state, crashes, attempts, error)
 
 
 async def test_draining_node_never_claims(database: SqlDatabase) -> None:
