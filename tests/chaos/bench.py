@@ -41,7 +41,7 @@ class Plan:
     seconds: float = 0.0
     """How long harm is done; the deck is played once at least."""
     pause_seconds: float = 1.2
-    drain_seconds: float = 25.0
+    drain_seconds: float = 40.0
     producers: int = 4
     modes: Sequence[str] = MODES
     build: str = ""

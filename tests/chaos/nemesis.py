@@ -18,7 +18,7 @@ from nocohost.testing.postgres import PostgresServer
 
 PATIENCE_SECONDS = 8.0
 """How long an act waits for a node that nobody else has."""
-SQLITE_DECK: Mapping[str, int] = {"strand": 1, "kill": 5, "freeze": 3, "roll": 3}
+SQLITE_DECK: Mapping[str, int] = {"strand": 1, "kill": 4, "freeze": 2, "roll": 2}
 POSTGRESQL_DECK: Mapping[str, int] = {
     "strand": 1,
     "kill": 4,

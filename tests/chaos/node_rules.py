@@ -50,8 +50,12 @@ def recoveries(case: Case) -> Iterator[tuple[Attempt, Attempt, float, float]]:
                 if attempt.process != (line["node"], line["pid"]) or attempt.ended or attempt.began > line["t"]:
                     continue
                 after = story.attempt(attempt.fence + 1)
-                # None: it was cancelled, or a claim in between never began.
-                if after is not None and not disturbed(case, after, (line["t"], after.began)):
+                # None: it was cancelled, or a claim in between never began. What is lost again waits for a child.
+                if (
+                    after is not None
+                    and story.row.get("losses", 0) <= 1
+                    and not disturbed(case, after, (line["t"], after.began))
+                ):
                     yield attempt, after, after.began - line["t"], allowance(case, (line["t"], after.began))
 
 

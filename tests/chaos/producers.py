@@ -130,7 +130,7 @@ def plan(dice: random.Random, op: str) -> dict[str, Any]:
     key, seconds = dice.choice(
         [("chaos:quick", 0.0)] * 8
         + [("chaos:quick", 0.1)] * 4
-        + [("chaos:slow", dice.uniform(1.0, 5.0))] * 5
+        + [("chaos:slow", dice.uniform(1.0, 4.5))] * 3
         + [("chaos:relay", dice.uniform(0.0, 1.0))] * 3
         + [("chaos:brittle", 0.05)]
     )

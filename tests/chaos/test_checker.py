@@ -198,7 +198,7 @@ def test_a_limit_of_attempts_that_was_not_kept():
 
 
 def killed(next_at):
-    tale = sound().accepted("Z", "z").ran("z", began=10.0, ended=None, node=OTHER)
+    tale = sound().accepted("Z", "z").ran("z", began=7.5, ended=None, node=OTHER)
     tale.harmed(11.0, "kill", OTHER).harmed(11.1, "ended", OTHER, exit=-9)
     return tale.ran("z", 2, "node-5", began=next_at, ended=next_at + 1).done("z", 2, "node-5")
 
@@ -213,6 +213,14 @@ def test_a_recovery_that_took_too_long():
 def test_a_recovery_may_wait_for_the_database_and_for_its_node(trouble):
     begin, end, node = trouble
     assert killed(next_at=17.5).harmed(12.0, begin, node).harmed(13.0, end, node).rules() == []
+
+
+def test_what_was_lost_again_may_wait_for_a_child():
+    tale = killed(next_at=17.5)
+    tale.history[-1]["losses"] = 1
+    assert tale.rules() == ["I8 recovery"]
+    tale.history[-1]["losses"] = 2
+    assert tale.rules() == []
 
 
 def test_a_recovery_may_wait_for_a_node_to_be_there():

@@ -16,8 +16,8 @@ from nocohost import App, Backoff, Schedule, Service, hookimpl
 
 @hookimpl
 def register_services(app: App) -> list[Service | Schedule]:
-    """Offer the service; many slots, so that what waits waits for its time and not for room."""
-    service = Service("chaos:{verb}", work, concurrency=40, backoff=Backoff(seconds=0.2, cap_seconds=1.0))
+    """Offer the service; with as many slots as a service has by itself."""
+    service = Service("chaos:{verb}", work, backoff=Backoff(seconds=0.2, cap_seconds=1.0))
     schedule = Schedule("chaos.tick", "chaos:tick", {{"op": "tick"}}, interval_seconds=1, catch_up="all")
     return [service, schedule] if service.key == schedule.key else [service]
 '''

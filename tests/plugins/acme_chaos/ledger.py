@@ -1,4 +1,4 @@
-"""What really happened, told outside the database: one file per process, one write per line.
+"""What really happened, told outside the database: one file per node process, one write per line.
 
 A line that was written survives the death of its process, for it belongs to the kernel by then. Both clocks are asked
 past the Python functions that a run may have made lie.
@@ -6,9 +6,13 @@ past the Python functions that a run may have made lie.
 
 import json
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
+
+NODE_PID = os.getppid() if "child" in sys.orig_argv else os.getpid()
+"""The process of the node: a child works, and dies, in its name."""
 
 
 def run_folder() -> Path:
@@ -24,10 +28,10 @@ def note(what: str, record: str = "ledger", **fields: Any) -> None:
         "w": time.clock_gettime(time.CLOCK_REALTIME),
         "what": what,
         "name": name,
-        "pid": os.getpid(),
+        "pid": NODE_PID,
         **fields,
     }
-    file = run_folder() / record / f"{name}-{os.getpid()}.jsonl"
+    file = run_folder() / record / f"{name}-{NODE_PID}.jsonl"
     descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         os.write(descriptor, (json.dumps(told) + "\n").encode())
