@@ -18,6 +18,7 @@ from nocohost.queue.attempt import Attempts
 from nocohost.queue.beat import Beat
 from nocohost.queue.consumer import Consumer
 from nocohost.queue.limits import declared_limits
+from nocohost.queue.loss import LossRules
 from nocohost.queue.metrics import QueueMetrics
 from nocohost.queue.sweep import Sweep, Upkeep
 from nocohost.queue.watch import Reins, Watch
@@ -27,6 +28,7 @@ from nocohost.store.hints import JOB, SCHEDULE
 from nocohost.store.keys import note_served
 from nocohost.store.limits import declare_limits
 from nocohost.store.nodes import NodeRecord, beat, leave_cluster, register_node, set_node_state
+from nocohost.store.presence import make_presence
 
 
 class Work:
@@ -55,6 +57,7 @@ class Work:
         self._rooms = Rooms(parts, self._services, registry)
         self._consumer = self._make_consumer()
         self._schedules = make_schedule_loop(parts, activation, self.enqueued)
+        self._presence = make_presence(parts.database, self._node_id, self._timing.lease_seconds)
         self._record: NodeRecord | None = None
         self._beat: Beat | None = None
         self._watch: Watch | None = None
@@ -77,6 +80,7 @@ class Work:
             renewed=self._watch.renewed,
             log=self._parts.log,
             on_stop=partial(asyncio.get_running_loop().call_soon_threadsafe, self._ask, "asked by nocohost nodes stop"),
+            presence=self._presence,
         )
         self._status.is_quiet = lambda: self._beat is not None and self._beat.is_quiet
         self._status.unserved = lambda: self._view.unserved
@@ -126,6 +130,11 @@ class Work:
         self._consumer.wake(key)
         self._parts.hints.send(JOB, key)
 
+    def _freed(self, key: str) -> None:
+        """Look for a job that was freed from a lost node, here and on other nodes."""
+        self._consumer.wake(key)
+        self._parts.hints.send(JOB, key)
+
     async def has_work(self) -> bool:
         """Tell whether a job runs here, or a job or a tick is due under a key that this node serves."""
         if not self._consumer.is_idle:
@@ -172,8 +181,8 @@ class Work:
         await asyncio.gather(*self._loops, return_exceptions=True)
         await self._rooms.close()
         if self._beat is not None:
+            await self._leave_cluster()  # before the beat ends, and with it what shows that this process lives
             await asyncio.to_thread(self._beat.stop)
-            await self._leave_cluster()
         if self._watch is not None:
             self._watch.stop()
 
@@ -218,6 +227,9 @@ class Work:
             metrics=self._metrics,
             sweep_seconds=self._timing.sweep_seconds,
         )
+        sweep.presence = self._presence
+        sweep.judge = LossRules(self._services, parts.declarations.job_type).judge
+        sweep.freed = self._freed
         history_seconds = parts.settings.queue.history_seconds
         upkeep = Upkeep(
             parts.database,

@@ -11,6 +11,7 @@ from nocohost.node.setting_models import Timing
 from nocohost.queue.supervision import Supervision
 from nocohost.store.heartbeat import HeartbeatConnection
 from nocohost.store.nodes import NodeRecord, Standing
+from nocohost.store.presence import Presence
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -37,8 +38,9 @@ class Beat:
         renewed: Callable[[float], None],
         log: Log,
         on_stop: Callable[[], object] = lambda: None,
+        presence: Presence | None = None,
     ) -> None:
-        self._connection = HeartbeatConnection(open_engine)
+        self._connection = HeartbeatConnection(open_engine, presence)
         self._record = record
         self._timing = timing
         self._renewed = renewed

@@ -59,9 +59,12 @@ class KeyNumbers:
         self.run.observe(run_seconds)
         self.attempts += charged
 
-    def freed(self) -> None:
-        """Count an orphan that this node freed."""
+    def freed(self, state: str | None = None, *, charged: bool = False) -> None:
+        """Count an orphan that this node freed; ``state`` says what became of it if it does not simply run again."""
         self.frees += 1
+        self.attempts += charged
+        if state is not None:
+            self.ends[state] += 1
 
 
 class QueueMetrics(Collector):

@@ -1,8 +1,10 @@
 """The sweep frees what lost nodes held, on every node and for ever; the upkeep removes what time has made old."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
 
 from nocohost.api.clock import Clock
+from nocohost.api.job import JobState
 from nocohost.api.log import Log
 from nocohost.queue.metrics import QueueMetrics
 from nocohost.queue.supervision import Supervision
@@ -10,8 +12,21 @@ from nocohost.store.database import SqlDatabase
 from nocohost.store.glance import glance
 from nocohost.store.keys import note_served
 from nocohost.store.nodes import mark_lost, remove_gone
-from nocohost.store.orphans import any_to_sweep, free_orphans, remove_expired_keys, remove_old_history
+from nocohost.store.orphans import (
+    RUN_AGAIN,
+    Fate,
+    Lost,
+    Orphan,
+    any_to_sweep,
+    free_orphans,
+    remove_expired_keys,
+    remove_old_history,
+)
+from nocohost.store.presence import NoPresence, Presence
 from nocohost.store.ticks import remove_old_ticks
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
 
 BATCH = 500
 UPKEEP_SECONDS = 60.0
@@ -24,7 +39,8 @@ TICK_SECONDS = 86400.0
 class Sweep:
     """Frees orphans of the keys this node serves. It goes by what is there, not by what has happened.
 
-    A node never frees its own jobs, and a job that moves while the sweep looks is left alone.
+    A node never frees its own jobs, and a job that moves while the sweep looks is left alone. ``judge`` says what
+    becomes of a lost job, and ``freed`` is told the key of each that is pending again.
     """
 
     def __init__(
@@ -45,6 +61,9 @@ class Sweep:
         self._log = log
         self._metrics = metrics
         self._sweep_seconds = sweep_seconds
+        self.presence: Presence = NoPresence()
+        self.judge: Callable[[Lost], Fate] = lambda _: RUN_AGAIN
+        self.freed: Callable[[str], None] = lambda _: None
         self._supervision = Supervision("sweep", log)
 
     async def run(self) -> None:
@@ -55,21 +74,39 @@ class Sweep:
 
     async def turn(self) -> None:
         """Sweep once: mark lost nodes, then free every orphan there is, page by page."""
+        absent = self.presence.absent()
         async with glance(self._database) as connection:
-            if not await any_to_sweep(connection, self._node_id, self._keys):
-                return
+            is_needed = await any_to_sweep(connection, self._node_id, self._keys, absent)
+        if is_needed:
+            await self._sweep(absent)
+        self.presence.bury()
+
+    async def _sweep(self, absent: "ColumnElement[bool]") -> None:
         async with self._database.begin() as connection:
-            lost = await mark_lost(connection)
+            lost = await mark_lost(connection, absent)
         for node in lost:
             self._log.warning("node.lost", lost=node)
         while True:
             async with self._database.begin() as connection:
-                freed = await free_orphans(connection, self._node_id, self._keys, BATCH)
+                freed = await free_orphans(connection, self._node_id, self._keys, BATCH, self.judge)
             for orphan in freed.orphans:
-                self._metrics.of(orphan.key).freed()
-                self._log.warning("job.orphan_freed", job=orphan.id, key=orphan.key, lost=orphan.node_id)
+                self._tell(orphan)
+            for key in sorted({one.key for one in freed.orphans if one.fate.state is JobState.PENDING}):
+                self.freed(key)
             if len(freed.orphans) < BATCH and freed.cancelled < BATCH:
                 return
+
+    def _tell(self, orphan: Orphan) -> None:
+        fate, numbers = orphan.fate, self._metrics.of(orphan.key)
+        told = {"job": orphan.id, "key": orphan.key, "lost": orphan.node_id}
+        if fate.error is None:
+            numbers.freed()
+            self._log.warning("job.orphan_freed", **told)
+            return
+        name = "retried" if fate.state is JobState.PENDING else fate.state.value
+        numbers.freed(name, charged=fate.charge)
+        say = self._log.error if fate.state is JobState.DEAD else self._log.warning
+        say(f"job.{name}", error=fate.error, **told)
 
 
 class Upkeep:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Insert, case, delete, exists, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Insert, case, delete, exists, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nocohost.store.schema import jobs, nodes
@@ -84,12 +84,15 @@ async def leave_cluster(connection: AsyncConnection, node_id: str) -> None:
     )
 
 
-def beat(connection: Connection, record: NodeRecord, *, lease_seconds: float, state: str) -> Standing:
+def beat(
+    connection: Connection, record: NodeRecord, *, lease_seconds: float, state: str, presence: Any = None
+) -> Standing:
     """Renew the lease of a node, from the thread of its heartbeat; return where it stands, and what is asked of it.
 
     ``state`` is where the node stands by its own account: it reaches a row that has not heard of it yet, or that others
     took for lost, but a node made quiet stays so, and a late beat turns nothing back. A row that somebody deleted is
-    made anew. What the node held may have moved on meanwhile; its claims are refused then.
+    made anew. What the node held may have moved on meanwhile; its claims are refused then. ``presence`` is what shows
+    others that the process lives, see ``nocohost.store.presence``.
     """
     behind = nodes.c.state.in_(("lost", "starting"))
     renewing = (
@@ -98,6 +101,7 @@ def beat(connection: Connection, record: NodeRecord, *, lease_seconds: float, st
         .values(
             beat_at=db_now(),
             lease_until=db_after(lease_seconds),
+            presence=presence,
             state=state if state == "draining" else case((behind, state), else_=nodes.c.state),
         )
     )
@@ -122,12 +126,16 @@ async def is_served(connection: AsyncConnection, key: str) -> bool:
     return any(node.state == "serving" and key in node.services for node in await live_nodes(connection))
 
 
-async def mark_lost(connection: AsyncConnection) -> list[str]:
-    """Mark the nodes whose lease has ended without a goodbye; return their ids."""
+async def mark_lost(connection: AsyncConnection, absent: ColumnElement[bool]) -> list[str]:
+    """Mark nodes whose lease ended without a goodbye, or that are ``absent``: theirs ends now; return their ids.
+
+    A node that beats while this looks is not marked.
+    """
+    lapsed = nodes.c.lease_until <= db_now()
     statement = (
         update(nodes)
-        .where(nodes.c.lease_until <= db_now(), nodes.c.state.not_in(GONE_STATES))
-        .values(state="lost")
+        .where(nodes.c.state.not_in(GONE_STATES), or_(lapsed, absent))
+        .values(state="lost", presence=None, lease_until=case((lapsed, nodes.c.lease_until), else_=db_now()))
         .returning(nodes.c.id)
     )
     return list((await connection.scalars(statement)).all())

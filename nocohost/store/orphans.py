@@ -1,6 +1,6 @@
 """Orphans: running jobs whose node's lease has ended or whose node's row is gone; and what time makes superfluous."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,11 +20,37 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nocohost.api.job import JobState
-from nocohost.store.claims import RUNNING
-from nocohost.store.endings import Ending, end_jobs
+from nocohost.store.claims import RUNNING, holds
+from nocohost.store.endings import Ending, end_jobs, storable
 from nocohost.store.nodes import GONE_STATES, node_lives
 from nocohost.store.schema import history, idempotency, jobs, nodes
 from nocohost.store.types import db_after, db_now
+
+
+class Lost(NamedTuple):
+    """A running job whose node is gone; ``losses`` counts those before."""
+
+    id: str
+    key: str
+    node_id: str
+    claim_id: str
+    attempts: int
+    losses: int
+
+
+class Fate(NamedTuple):
+    """What becomes of a lost job: it is pending again, due after the delay, or a dead letter; ``error`` says why.
+
+    ``charge`` counts an attempt. Whatever it is, the loss is counted.
+    """
+
+    state: JobState = JobState.PENDING
+    delay_seconds: float = 0.0
+    charge: bool = False
+    error: str | None = None
+
+
+RUN_AGAIN = Fate()
 
 
 class Orphan(NamedTuple):
@@ -33,25 +59,35 @@ class Orphan(NamedTuple):
     id: str
     key: str
     node_id: str
+    fate: Fate
 
 
 @dataclass(frozen=True, slots=True)
 class Freed:
-    """What one sweep freed: jobs that are pending again, and jobs that ended because cancelling was asked for."""
+    """What one page of a sweep freed: by their fates, and jobs that ended because cancelling was asked for."""
 
     orphans: Sequence[Orphan]
     cancelled: int
 
 
-async def any_to_sweep(connection: AsyncConnection, node_id: str, keys: Sequence[str]) -> bool:
-    """Tell whether there is a lapsed node or an orphan of these keys: the one question of an idle sweep."""
+async def any_to_sweep(
+    connection: AsyncConnection, node_id: str, keys: Sequence[str], absent: ColumnElement[bool]
+) -> bool:
+    """Tell whether there is a lapsed or ``absent`` node or an orphan of these keys: all that an idle sweep asks."""
     lapsed = exists().where(nodes.c.lease_until <= db_now(), nodes.c.state.not_in(GONE_STATES))
-    query = select(literal(1)).where(or_(lapsed, exists().where(_orphaned(node_id, keys))))
+    gone = exists().select_from(nodes).where(absent)
+    query = select(literal(1)).where(or_(lapsed, gone, exists().where(_orphaned(node_id, keys))))
     return (await connection.execute(query)).first() is not None
 
 
-async def free_orphans(connection: AsyncConnection, node_id: str, keys: Sequence[str], limit: int) -> Freed:
-    """Put orphans of these keys back to pending, uncharged, at most ``limit``; the claim of their old node ends here.
+async def free_orphans(
+    connection: AsyncConnection,
+    node_id: str,
+    keys: Sequence[str],
+    limit: int,
+    judge: Callable[[Lost], Fate] = lambda _: RUN_AGAIN,
+) -> Freed:
+    """Free orphans of these keys as ``judge`` says, at most ``limit``; the claim of their old node ends here.
 
     The sweeping node's own jobs are left alone, and rows that somebody else is changing right now are passed over.
     """
@@ -61,14 +97,15 @@ async def free_orphans(connection: AsyncConnection, node_id: str, keys: Sequence
         and_(jobs.c.id.in_(doomed), _running(), jobs.c.cancel_requested),
         Ending(JobState.CANCELLED, last_error="cancelled on request; its node was lost"),
     )
-    lost = _chosen(and_(_orphaned(node_id, keys), not_(jobs.c.cancel_requested)), limit, "lost")
-    freeing = (
-        update(jobs)
-        .where(jobs.c.id.in_(lost), _running(), not_(jobs.c.cancel_requested))
-        .values(state=JobState.PENDING.value, claim_id=None, losses=jobs.c.losses + 1)
-    )
-    rows = await connection.execute(freeing.returning(jobs.c.id, jobs.c.key, jobs.c.node_id))
-    return Freed([Orphan(*row) for row in rows], len(cancelled))
+    columns = (jobs.c.id, jobs.c.key, jobs.c.node_id, jobs.c.claim_id, jobs.c.attempts, jobs.c.losses)
+    query = select(*columns).where(_orphaned(node_id, keys), not_(jobs.c.cancel_requested))
+    rows = await connection.execute(query.order_by(jobs.c.id).limit(limit).with_for_update(skip_locked=True))
+    fates = [(lost, judge(lost)) for lost in (Lost(*row) for row in rows)]
+    freed = await _free_all(connection, [lost for lost, fate in fates if fate == RUN_AGAIN])
+    for lost, fate in fates:
+        if fate != RUN_AGAIN and await _free_one(connection, lost, fate):
+            freed.append(Orphan(lost.id, lost.key, lost.node_id, fate))
+    return Freed(freed, len(cancelled))
 
 
 async def remove_expired_keys(connection: AsyncConnection, limit: int) -> int:
@@ -104,6 +141,37 @@ async def remove_old_history(connection: AsyncConnection, *, older_than_seconds:
     )
     result = await connection.execute(delete(history).where(history.c.id.in_(old)))
     return int(result.rowcount)
+
+
+async def _free_all(connection: AsyncConnection, lost: Sequence[Lost]) -> list[Orphan]:
+    if not lost:
+        return []
+    freeing = (
+        update(jobs)
+        .where(jobs.c.id.in_([one.id for one in lost]), jobs.c.claim_id.in_({one.claim_id for one in lost}), _running())
+        .values(state=JobState.PENDING.value, claim_id=None, losses=jobs.c.losses + 1)
+    )
+    rows = await connection.execute(freeing.returning(jobs.c.id, jobs.c.key, jobs.c.node_id))
+    return [Orphan(row[0], row[1], row[2], RUN_AGAIN) for row in rows]
+
+
+async def _free_one(connection: AsyncConnection, lost: Lost, fate: Fate) -> bool:
+    error = None if fate.error is None else storable(fate.error)
+    counting = update(jobs).where(holds(lost.id, lost.claim_id)).values(losses=jobs.c.losses + 1)
+    if fate.state is JobState.PENDING:
+        counting = counting.values(
+            state=JobState.PENDING.value,
+            claim_id=None,
+            attempts=jobs.c.attempts + int(fate.charge),
+            run_at=db_after(fate.delay_seconds),
+            last_error=error,
+        )
+    if not (await connection.execute(counting)).rowcount:
+        return False
+    if fate.state is not JobState.PENDING:
+        ending = Ending(fate.state, last_error=error, charge=fate.charge)
+        await end_jobs(connection, holds(lost.id, lost.claim_id), ending)
+    return True
 
 
 def _running() -> ColumnElement[bool]:
