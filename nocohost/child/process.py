@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-import psutil
-
 from nocohost.api.errors import ChildCrashedError
 from nocohost.api.log import Log
 from nocohost.child.messages import ANSWERS, LINE_BYTES, Message, decode, encode
@@ -83,6 +81,8 @@ class Child:
     @property
     def resident_bytes(self) -> int:
         """Return how much memory it has resident, 0 once it has ended."""
+        import psutil  # most nodes never ask
+
         with suppress(psutil.Error):
             return int(psutil.Process(self.pid).memory_info().rss)
         return 0

@@ -5,7 +5,6 @@ task of the event loop, and loses it when it keeps it too long.
 """
 
 import asyncio
-import sqlite3
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -20,6 +19,8 @@ from nocohost.store.translate import translated
 from nocohost.store.writer import place_of_caller
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 T = TypeVar("T")

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
@@ -273,6 +272,8 @@ class TurnWatch:
         self._rollback = asyncio.create_task(self._roll_back(), name="roll back expired transaction")
 
     async def _roll_back(self) -> None:
+        import sqlite3  # see _prepare_sqlite
+
         try:
             with suppress(ValueError, sqlite3.Error):  # closed by its owner already, which rolls back too
                 await self._driver.interrupt()  # one long statement must not keep the turn

@@ -1,6 +1,5 @@
 """SQLAlchemy engines for the two databases, set up so that both keep the same promises."""
 
-import sqlite3
 from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote
@@ -166,6 +165,8 @@ def _prepare_sqlite(engine: Engine, clock: Clock, synchronous: str, *, read_only
         "PRAGMA foreign_keys=ON",
         f"PRAGMA query_only={'ON' if read_only else 'OFF'}",
     )
+
+    import sqlite3  # a mebibyte that nodes on PostgreSQL do without
 
     def now() -> int:
         return (clock.now() - EPOCH) // MICROSECOND

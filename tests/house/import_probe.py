@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 LIBRARIES = ("aiohttp.web", "alembic.command", "click", "pluggy", "prometheus_client", "psutil", "pydantic",
-             "pytest", "rich.table", "sqlalchemy.ext.asyncio", "structlog", "yaml")  # fmt: skip
+             "pytest", "sqlalchemy.ext.asyncio", "structlog", "yaml")  # fmt: skip
 """Loaded once before the forks, so that a hundred imports take seconds."""
 
 DEEDS = {

@@ -65,7 +65,6 @@ def test_the_metadata_names_licence_python_and_extras(wheel):
 MODULES = {"prometheus-client": "prometheus_client", "pyyaml": "yaml", "pydantic-settings": "pydantic_settings"}
 WITHOUT_IMPORT = {
     "aiosqlite": "named in the URLs of SQLite",
-    "rich": "structlog's console renders tracebacks with it",
 }
 OPTIONAL = {
     "uvloop": "the extra fast",

@@ -2,11 +2,10 @@
 
 import asyncio
 import json
-import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic_core import from_json
 from sqlalchemy import Connection, Engine
@@ -16,6 +15,9 @@ from nocohost.store.hot.values import ClaimedJob, NewJob, Settlement, Want
 from nocohost.store.translate import translated
 from nocohost.store.types import EPOCH, MICROSECOND
 from nocohost.store.writer import WriterTurn
+
+if TYPE_CHECKING:
+    import sqlite3
 
 ResultT = TypeVar("ResultT")
 
@@ -121,7 +123,7 @@ class SqliteHotStore:
     async def oldest_levels(self, keys: Collection[str]) -> dict[str, int]:
         """See ``HotStore.oldest_levels``."""
 
-        def read(driver: sqlite3.Connection) -> dict[str, int]:
+        def read(driver: "sqlite3.Connection") -> dict[str, int]:
             found = ((key, driver.execute(OLDEST_LEVEL, {"key": key}).fetchone()) for key in keys)
             return {key: row[0] for key, row in found if row is not None}
 
@@ -135,8 +137,8 @@ class SqliteHotStore:
         """See ``HotStore.close``."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._drop)
 
-    async def _write(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
-        def transaction(driver: sqlite3.Connection) -> ResultT:
+    async def _write(self, work: "Callable[[sqlite3.Connection], ResultT]") -> ResultT:
+        def transaction(driver: "sqlite3.Connection") -> ResultT:
             driver.execute("BEGIN IMMEDIATE")
             result = work(driver)
             driver.execute("COMMIT")
@@ -148,7 +150,7 @@ class SqliteHotStore:
         finally:
             self._turn.give_back()
 
-    async def _run(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
+    async def _run(self, work: "Callable[[sqlite3.Connection], ResultT]") -> ResultT:
         done = asyncio.get_running_loop().run_in_executor(self._thread, self._call, work)
         try:
             return await asyncio.shield(done)
@@ -156,13 +158,15 @@ class SqliteHotStore:
             await asyncio.wait([done])  # the thread still writes; the turn is not free before it is through
             raise
 
-    def _call(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
+    def _call(self, work: "Callable[[sqlite3.Connection], ResultT]") -> ResultT:
+        import sqlite3  # see nocohost.store.engine
+
         with translated(self._what):
             if self._connection is None:
                 self._engine = self._engine or self._open_engine()
                 self._connection = self._engine.connect()
             driver = self._connection.connection.driver_connection
-            assert isinstance(driver, sqlite3.Connection)
+            assert driver is not None
             try:
                 return work(driver)
             except sqlite3.Error as error:
@@ -236,13 +240,13 @@ def insertion(news: Sequence[NewJob], now: datetime) -> list[tuple[Any, ...]]:
     ]
 
 
-def _insert(driver: sqlite3.Connection, news: Sequence[NewJob]) -> Sequence[datetime]:
+def _insert(driver: "sqlite3.Connection", news: Sequence[NewJob]) -> Sequence[datetime]:
     now = EPOCH + MICROSECOND * _first(driver, "SELECT nocohost_now()")
     driver.executemany(INSERT, insertion(news, now))
     return [now + MICROSECOND * place for place in range(len(news))]
 
 
-def _claim(driver: sqlite3.Connection, node: str, claim_id: str, wants: Sequence[Want]) -> list[ClaimedJob]:
+def _claim(driver: "sqlite3.Connection", node: str, claim_id: str, wants: Sequence[Want]) -> list[ClaimedJob]:
     if not _first(driver, MAY_CLAIM, (node,)):
         return []
     now = _first(driver, "SELECT nocohost_now()")
@@ -252,7 +256,7 @@ def _claim(driver: sqlite3.Connection, node: str, claim_id: str, wants: Sequence
     return jobs
 
 
-def _settle(driver: sqlite3.Connection, settlements: Sequence[Settlement]) -> set[str]:
+def _settle(driver: "sqlite3.Connection", settlements: Sequence[Settlement]) -> set[str]:
     pairs = json.dumps([(hexed(one.job_id), hexed(one.claim_id)) for one in settlements])
     held = {dashed(job_id): bool(cancel) for job_id, cancel in driver.execute(HELD, (pairs,))}
     endings, backs = [], []
@@ -274,5 +278,5 @@ def _settle(driver: sqlite3.Connection, settlements: Sequence[Settlement]) -> se
     return set(held)
 
 
-def _first(driver: sqlite3.Connection, sql: str, parameters: Any = ()) -> Any:
+def _first(driver: "sqlite3.Connection", sql: str, parameters: Any = ()) -> Any:
     return driver.execute(sql, parameters).fetchone()[0]
