@@ -17,6 +17,8 @@ from nocohost.cli.store import open_store
 from nocohost.cli.verbs import Verbs
 from nocohost.host.command import open_command_app
 from nocohost.node.settings import load_settings
+from nocohost.plugins.catalogue import read_catalogue
+from nocohost.store.explain import Explanation, explain_job
 from nocohost.store.jobs import JobPage, JobRow, cancel_job, drop_job, get_job, job_json, list_jobs, retry_job
 
 if TYPE_CHECKING:
@@ -70,7 +72,7 @@ def read_key(ctx: click.Context, param: click.Parameter, value: str | None) -> s
 
 @click.group(cls=Verbs)
 def jobs() -> None:
-    """List, show, enqueue, retry, cancel and drop jobs."""
+    """List, show, explain, enqueue, retry, cancel and drop jobs."""
 
 
 @jobs.command("list")
@@ -97,6 +99,19 @@ def list_(key: str | None, state: str | None, limit: int, after: str | None, as_
 def show(job_id: str, as_json: bool) -> None:
     """Show one job, whether it is over or not."""
     _print(asyncio.run(_show(job_id)), as_json)
+
+
+@jobs.command()
+@click.argument("job_id", metavar="ID")
+@json_option
+def explain(job_id: str, as_json: bool) -> None:
+    """Say why a job is not running, or where it is, with what to do about it."""
+    told = asyncio.run(_explain(job_id)).as_json()
+    if as_json:
+        show_json(told)
+        return
+    click.echo(f"{told['id']} is {told['state']}")
+    show_table(("reason", "what holds"), [(reason["code"], reason["message"]) for reason in told["reasons"]])
 
 
 @jobs.command()
@@ -156,6 +171,13 @@ async def _list(key: str | None, state: str | None, limit: int, after: str | Non
 async def _show(job_id: str) -> JobRow:
     async with open_store(load_settings(os.environ).settings) as database, database.connect() as connection:
         return await get_job(connection, job_id)
+
+
+async def _explain(job_id: str) -> Explanation:
+    settings = load_settings(os.environ).settings
+    declared = {**dict.fromkeys(settings.external_keys, ""), **read_catalogue().key_owners}
+    async with open_store(settings) as database, database.connect() as connection:
+        return await explain_job(connection, job_id, declared)
 
 
 async def _operate(operation: Operation, job_id: str) -> JobRow:

@@ -38,9 +38,12 @@ VERBS = (
     Verb("plugins", "nocohost.cli.plugins:plugins", "Show what is installed, what is active here, and why."),
     Verb("config", "nocohost.cli.config:config", "Show or check the settings."),
     Verb("db", "nocohost.cli.db:db", "Upgrade the database, or show its state."),
-    Verb("jobs", "nocohost.cli.jobs:jobs", "List, show, enqueue, retry, cancel and drop jobs."),
+    Verb("nodes", "nocohost.cli.nodes:nodes", "List the nodes; make one quiet, resume or stop it."),
+    Verb("queue", "nocohost.cli.queue:queue", "List the queues; pause, resume or drain one."),
+    Verb("jobs", "nocohost.cli.jobs:jobs", "List, show, explain, enqueue, retry, cancel and drop jobs."),
     Verb("schedules", "nocohost.cli.schedules:schedules", "List, run, pause and resume schedules."),
     Verb("token", "nocohost.cli.token:token", "Create, list and revoke API tokens."),
+    Verb("doctor", "nocohost.cli.doctor:doctor", "Examine plugins, database, nodes and queues."),
     Verb("openapi", "nocohost.cli.openapi:openapi", "Print the description of the API."),
 )
 

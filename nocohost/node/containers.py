@@ -9,7 +9,9 @@ from typing import Any
 from nocohost.node.fleet import Finding, PlannedNode
 from nocohost.node.mode import VARIABLE, misspells_worker_mode
 
-OTHER_VERBS = frozenset({"config", "db", "jobs", "mode", "openapi", "plugins", "schedules", "token"})
+OTHER_VERBS = frozenset(
+    {"config", "db", "doctor", "jobs", "mode", "nodes", "openapi", "plugins", "queue", "schedules", "token"}
+)
 """Verbs that start no node, so that a container with one of them, such as ``db upgrade``, serves nothing."""
 
 

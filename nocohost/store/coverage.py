@@ -95,10 +95,10 @@ class _Numbers:
 
 async def glimpse(connection: AsyncConnection) -> Glimpse:
     """Look at who serves what and at the work that nobody serves, by one cheap statement."""
-    now = "(SELECT clock_timestamp())" if connection.dialect.name == "postgresql" else "nocohost_now()"
+    clock = "clock_timestamp()" if connection.dialect.name == "postgresql" else "nocohost_now()"
     served: set[str] = set()
     unserved: dict[str, int] = {}
-    for what, count in await connection.execute(text(GLIMPSE.replace("<now>", now))):
+    for what, count in await connection.execute(text(GLIMPSE.replace("<now>", f"(SELECT {clock})"))):
         if what.startswith("["):
             served.update(from_json(what))
         elif count:

@@ -12,8 +12,9 @@ from nocohost.api.job import JobState
 from nocohost.store.claims import RUNNING
 from nocohost.store.coverage import asks_for, has_quarantined
 from nocohost.store.jobs import JobRow, get_job
-from nocohost.store.keys import KeyRow
-from nocohost.store.nodes import NodeRow, live_nodes, node_lives
+from nocohost.store.keys import KeyRow, count_running
+from nocohost.store.limits import LimitRow
+from nocohost.store.nodes import NodeRow, live_nodes
 from nocohost.store.schema import jobs, keys, limits
 from nocohost.store.types import db_now, instant_text
 
@@ -178,21 +179,19 @@ async def _limit(connection: AsyncConnection, scene: _Scene) -> list[Reason]:
     if row is None:
         return []
     reasons = []
-    if row.concurrency is not None and (running := await _running_now(connection, job.key)) >= row.concurrency:
+    if row.concurrency is not None and (running := await count_running(connection, job.key)) >= row.concurrency:
         words = f"{running} jobs of {job.key} run in the cluster, which is its limit (cluster_concurrency)"
         reasons.append(Reason("limit", f"{words}; it is claimed when one of them ends"))
-    if row.rate_count and row.available is not None and row.refilled_at is not None:
-        gained = (scene.now - row.refilled_at).total_seconds() * row.rate_count / row.rate_seconds
-        if row.available + gained < 1:
-            words = f"the rate of {job.key}, {row.rate_count} jobs in {row.rate_seconds:g} s, is used up for now"
-            reasons.append(Reason("limit", f"{words}; it is claimed as time goes on"))
+    if LimitRow(**row._asdict(), now=scene.now).tokens < 1:
+        words = f"the rate of {job.key}, {row.rate_count} jobs in {row.rate_seconds:g} s, is used up for now"
+        reasons.append(Reason("limit", f"{words}; it is claimed as time goes on"))
     return reasons
 
 
 async def _slots(connection: AsyncConnection, scene: _Scene) -> Reason:
     """Say that nothing but a free slot is missing: the last reason there is."""
     job = scene.job
-    running = await _running_now(connection, job.key)
+    running = await count_running(connection, job.key)
     is_due = and_(jobs.c.key == job.key, jobs.c.state == "pending", jobs.c.run_at <= scene.now)
     ahead = or_(
         jobs.c.priority < job.priority,
@@ -204,14 +203,6 @@ async def _slots(connection: AsyncConnection, scene: _Scene) -> Reason:
         f"it waits for a free slot of {_named(scene.servers)}: {running} jobs of {job.key} run, {before} are before it"
     )
     return Reason("limit", f"{words}; more nodes, or a higher concurrency of the service, would take it sooner")
-
-
-async def _running_now(connection: AsyncConnection, key: str) -> int:
-    query = select(func.count()).select_from(jobs)
-    counted = await connection.scalar(
-        query.where(jobs.c.key == key, jobs.c.state == RUNNING, node_lives(jobs.c.node_id))
-    )
-    return counted or 0
 
 
 def _named(some: Sequence[NodeRow], *, with_state: bool = False) -> str:

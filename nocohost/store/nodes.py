@@ -1,6 +1,7 @@
 """The nodes of the cluster: one row per boot, whose lease is the lease of every job that the node runs."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -150,6 +151,21 @@ async def remove_gone(connection: AsyncConnection, *, older_than_seconds: float)
         )
     )
     return int(result.rowcount)
+
+
+def version_skew(rows: Iterable[NodeRow]) -> list[str]:
+    """Return one line for nocohost, and for each distribution, of which live nodes have different versions."""
+    found: dict[str, Counter[str]] = {}
+    for row in rows:
+        if row.state not in GONE_STATES:
+            for name, version in {"nocohost": row.version, **row.plugins}.items():
+                found.setdefault(name, Counter())[version] += 1
+    return [
+        f"live nodes have different versions of {name}: "
+        + ", ".join(f"{version} on {count}" for version, count in sorted(versions.items()))
+        for name, versions in sorted(found.items())
+        if len(versions) > 1
+    ]
 
 
 def _insertion(record: NodeRecord, lease_seconds: float, state: str) -> Insert:

@@ -5,12 +5,14 @@ import contextlib
 from collections.abc import Sequence
 
 import pytest
-from integration.queue_bench import KEY, join_node, make_consumer, make_queue, make_sweep
+from integration.queue_bench import KEY, LOG, join_node, make_consumer, make_queue, make_sweep
 from sqlalchemy import event, text
 
 from nocohost.api.job import Job
 from nocohost.api.service import Service
 from nocohost.node.identity import new_claim_id, new_id
+from nocohost.queue.alarm import Alarm
+from nocohost.queue.lookout import Lookout
 from nocohost.store.claims import held_jobs
 from nocohost.store.database import SqlDatabase
 from nocohost.store.hot.sqlite import ANY_DUE
@@ -83,7 +85,7 @@ async def test_a_claim_takes_each_key_as_far_as_it_has_slots(database: SqlDataba
 async def test_an_idle_node_sends_less_than_two_statements_a_second(
     database: SqlDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Consumer and sweep, for 20 seconds of their clock; the heartbeat adds one every three seconds."""
+    """Consumer, sweep and alarm, for 20 seconds of their clock; the heartbeat adds one every three seconds."""
 
     async def handler(job: Job) -> None:
         return None
@@ -104,7 +106,8 @@ async def test_an_idle_node_sends_less_than_two_statements_a_second(
         return await claim(node_id, claim_id, wants)
 
     monkeypatch.setattr(database.hot, "claim", counted)
-    loops = [asyncio.create_task(consumer.run()), asyncio.create_task(sweep.run())]
+    alarm = Alarm(Lookout(database, clock=clock), clock=clock, log=LOG)
+    loops = [asyncio.create_task(loop) for loop in (consumer.run(), sweep.run(), alarm.run())]
     for _ in range(80):
         clock.advance(0.25)
         await asyncio.sleep(0.01)
@@ -114,3 +117,4 @@ async def test_an_idle_node_sends_less_than_two_statements_a_second(
             await loop
     per_second = len([one for one in statements if one != "BEGIN"]) / 20
     assert 1.2 <= per_second <= 2 - 1 / 3, statements
+    assert 2 <= sum("RECURSIVE plain" in one for one in statements) <= 3, "the alarm looks every ten seconds"

@@ -143,3 +143,41 @@ def test_db_upgrade_fails_on_a_schema_that_a_later_version_keeps_for_itself(call
         later.execute("UPDATE nocohost_migrations SET version = '9.0', runnable_from = '8.0' WHERE plugin = 'nocohost'")
     code, rows = call("db", "upgrade")
     assert (code, rows[0]["state"], rows[0]["migrated_by"]) == (1, "too_new", "9.0")
+
+
+def test_nodes_and_queues_are_listed_and_a_key_is_paused_drained_and_resumed(call: Call) -> None:
+    job = enqueue(call)
+    assert call("nodes", "list") == (0, [])
+    code, (queue,) = call("queue", "list")
+    assert (code, queue["key"], queue["state"], queue["due"]) == (0, "shop:invoice", "unserved", 1)
+    code, paused = call("queue", "pause", "shop:invoice")
+    assert (code, paused["state"]) == (0, "paused")
+    code, told = call("jobs", "explain", job["id"])
+    assert [reason["code"] for reason in told["reasons"]] == ["unserved", "paused"]
+    code, drained = call("queue", "drain", "shop:invoice", "--within", "1s")
+    assert (code, drained["ended"], drained["released"]) == (0, 0, 0)
+    assert call("queue", "resume", "shop:invoice")[1]["paused_at"] is None
+    code, refusal = call("queue", "pause", "shop:invoise")
+    assert (code, refusal["error"]["code"]) == (2, "queue.unknown_key")
+
+
+@pytest.mark.parametrize(
+    "order", [("nodes", "quiet", "nobody"), ("nodes", "resume", "nobody"), ("nodes", "stop", "nobody")]
+)
+def test_orders_to_a_node_that_is_not_there_are_refused(call: Call, order: tuple[str, ...]) -> None:
+    code, refusal = call(*order)
+    assert (code, refusal["error"]["code"]) == (1, "node.not_found")
+
+
+def test_the_doctor_changes_nothing_and_exits_with_3_for_a_problem(
+    call: Call, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        code, told = call("doctor")
+        assert (code, told["problems"]) == (3, 2)  # the schemas of nocohost and of the shop
+        assert {one["check"] for one in told["findings"] if one["level"] == "problem"} == {"schema"}
+    enqueue(call)
+    assert execute(["doctor"]) == 3
+    printed = capsys.readouterr().out
+    assert "problem  unserved      1 jobs of shop:invoice are due and no live node serves it" in printed
+    assert printed.endswith("1 problems, 0 warnings\n")
