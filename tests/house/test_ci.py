@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,9 @@ def test_every_hook_before_a_commit_is_a_step_of_ci_too():
     for hook in hooks[0]["hooks"]:
         tool = " ".join(hook["entry"].split()[:2]) if hook["entry"].startswith("ruff") else hook["entry"].split()[0]
         assert tool in script, f"{hook['id']} is not run by .ci/run"
+
+
+def test_the_names_of_test_files_are_unique():
+    """pytest takes two files of one name for one module, and collects neither."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
