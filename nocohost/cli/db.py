@@ -8,12 +8,15 @@ from typing import Any
 import click
 
 from nocohost.api.errors import NocohostError
+from nocohost.cli.duration import read_duration
 from nocohost.cli.output import FAILED, PROBLEMS_FOUND, json_option, printable, show_json, show_table
-from nocohost.cli.store import installed_sets, reach_database
+from nocohost.cli.store import installed_sets, open_store, reach_database
 from nocohost.cli.verbs import Verbs
 from nocohost.node.settings import load_settings
 from nocohost.store.migrate import SchemaState, SchemaStatus, schema_status
 from nocohost.store.migrate import upgrade as upgrade_schema
+from nocohost.store.retention import Superfluous, count_superfluous
+from nocohost.store.retention import purge as purge_store
 
 UNREADABLE = "unreadable"
 FITS = frozenset({SchemaState.CURRENT, SchemaState.NEWER, SchemaState.ABSENT})
@@ -23,7 +26,7 @@ Report = tuple[list[SchemaStatus], Mapping[str, NocohostError]]
 
 @click.group(cls=Verbs)
 def db() -> None:
-    """Upgrade the database, or show its state."""
+    """Upgrade the database, show its state, or purge it."""
 
 
 @db.command()
@@ -51,6 +54,38 @@ def status(ctx: click.Context, as_json: bool) -> None:
     _show(statuses, failures, as_json=as_json)
     if failures or any(one.state not in FITS for one in statuses):
         ctx.exit(PROBLEMS_FOUND)
+
+
+@db.command()
+@click.option(
+    "--older-than",
+    metavar="DURATION",
+    callback=read_duration,
+    help="Remove jobs that have been over for so long, such as 30d or 12h; default: queue.history_seconds.",
+)
+@click.option("--dry-run", is_flag=True, help="Only count what would be removed.")
+@json_option
+def purge(older_than: int | None, dry_run: bool, as_json: bool) -> None:
+    """Remove what is past its time: jobs that are over, idempotency keys, ticks, rows of nodes long gone.
+
+    Nodes do so every minute; this does it now. Dead letters stay until somebody retries or drops them.
+    """
+    found = asyncio.run(_purge(older_than, dry_run=dry_run))._asdict()
+    if as_json:
+        show_json({**found, "removed": not dry_run})
+        return
+    show_table(
+        ["what", "would be removed" if dry_run else "removed"], [(k.replace("_", " "), v) for k, v in found.items()]
+    )
+
+
+async def _purge(older_than: int | None, *, dry_run: bool) -> Superfluous:
+    settings = load_settings(os.environ).settings
+    seconds = settings.queue.history_seconds if older_than is None else float(older_than)
+    async with open_store(settings) as database:
+        if dry_run:
+            return await count_superfluous(database, history_seconds=seconds)
+        return await purge_store(database, history_seconds=seconds)
 
 
 async def _upgrade() -> Report:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nocohost.cli.duration import read_duration
 from nocohost.cli.jobs import read_key
 from nocohost.cli.output import FAILED, json_option, printable, show_json, show_table
 from nocohost.cli.store import open_store
-from nocohost.cli.token import read_duration
 from nocohost.cli.verbs import Verbs
 from nocohost.node.settings import Settings, load_settings
 from nocohost.plugins.catalogue import read_catalogue

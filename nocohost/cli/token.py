@@ -3,12 +3,13 @@
 import asyncio
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from nocohost.api.errors import StoreError
+from nocohost.cli.duration import read_duration
 from nocohost.cli.output import json_option, printable, show_json, show_table
 from nocohost.cli.store import open_store
 from nocohost.cli.verbs import Verbs
@@ -17,9 +18,6 @@ from nocohost.store.tokens import NewToken, TokenRow, create_token, list_tokens,
 
 DEFAULT_SCOPES = ("read",)
 SCOPE = re.compile(r"admin|operate|read|[a-z][a-z0-9_-]*\.(\*|[a-z][a-z0-9_-]*)")
-SECONDS: Mapping[str, int] = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-DURATION = re.compile(r"([1-9][0-9]{0,8})([smhdw])")
-LONGEST_SECONDS = 100 * 365 * 86_400
 
 
 def check_scopes(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> Sequence[str]:
@@ -28,17 +26,6 @@ def check_scopes(ctx: click.Context, param: click.Parameter, values: Sequence[st
         if not SCOPE.fullmatch(value):
             raise click.BadParameter(f"{value!r} is no scope; one is admin, operate, read, noun.verb or noun.*")
     return values or DEFAULT_SCOPES
-
-
-def read_duration(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
-    """Return the seconds of a duration such as ``90d`` or ``12h``, or fail with what one looks like."""
-    if value is None:
-        return None
-    found = DURATION.fullmatch(value)
-    seconds = int(found[1]) * SECONDS[found[2]] if found else 0
-    if not 0 < seconds <= LONGEST_SECONDS:
-        raise click.BadParameter(f"{value!r} is no duration of at most 100 years; write 90d, 12h, 30m, 2w or 45s")
-    return seconds
 
 
 @click.group(cls=Verbs)

@@ -11,7 +11,7 @@ from nocohost.queue.supervision import Supervision
 from nocohost.store.database import SqlDatabase
 from nocohost.store.glance import glance
 from nocohost.store.keys import note_served
-from nocohost.store.nodes import mark_lost, remove_gone
+from nocohost.store.nodes import mark_lost
 from nocohost.store.orphans import (
     RUN_AGAIN,
     Fate,
@@ -19,21 +19,15 @@ from nocohost.store.orphans import (
     Orphan,
     any_to_sweep,
     free_orphans,
-    remove_expired_keys,
-    remove_old_history,
 )
 from nocohost.store.presence import NoPresence, Presence
-from nocohost.store.ticks import remove_old_ticks
+from nocohost.store.retention import purge
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
 
 BATCH = 500
 UPKEEP_SECONDS = 60.0
-GONE_NODE_SECONDS = 7 * 86400.0
-"""How long the row of a node outlives the node."""
-TICK_SECONDS = 86400.0
-"""How long the row of a tick is kept at least: longer than a database's clock could be set back unnoticed."""
 
 
 class Sweep:
@@ -133,22 +127,7 @@ class Upkeep:
                 await self._clock.sleep(pause)
 
     async def turn(self) -> None:
-        """Remove all that is past its time; each batch is a transaction of its own, so that others get their turn."""
-        full = True
-        while full:
-            async with self._database.begin() as connection:
-                removed = await remove_expired_keys(connection, BATCH)
-                full = removed >= BATCH
-        full = True
-        while full:
-            async with self._database.begin() as connection:
-                removed = await remove_old_history(connection, older_than_seconds=self._history_seconds, limit=BATCH)
-                full = removed >= BATCH
-        full, seconds = True, max(TICK_SECONDS, self._history_seconds)
-        while full:
-            async with self._database.begin() as connection:
-                removed = await remove_old_ticks(connection, older_than_seconds=seconds, limit=BATCH)
-                full = removed >= BATCH
+        """Remove all that is past its time, and note what is served."""
+        await purge(self._database, history_seconds=self._history_seconds)
         async with self._database.begin() as connection:
             await note_served(connection, self._keys)
-            await remove_gone(connection, older_than_seconds=GONE_NODE_SECONDS)

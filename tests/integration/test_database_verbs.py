@@ -1,6 +1,7 @@
 """``nocohost db`` and ``nocohost token``, as a person or a script calls them, on both databases."""
 
 import json
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -103,6 +104,22 @@ def test_db_upgrade_tells_which_plugins_failed(call: Call, tmp_path: Path, monke
     code, _, err = call("token list")
     assert code == 0
     assert "warning: migrations of broken: " in err
+
+
+def test_db_purge_counts_and_removes_what_is_over(call: Call, url: str) -> None:
+    assert call('jobs enqueue shop:invoice --payload {"order":1} --idempotency-key a')[0] == 0
+    job = told(call("jobs list --json")[1])[0]["id"]
+    assert call(f"jobs cancel {job}")[0] == 0
+    nothing = {"history": 0, "idempotency_keys": 0, "ticks": 0, "nodes": 0}
+    assert told(call("db purge --json")[1]) == {**nothing, "removed": True}
+    time.sleep(1.1)  # by the database's clock, the job has been over for more than a second then
+    assert told(call("db purge --older-than 1s --dry-run --json")[1]) == {**nothing, "history": 1, "removed": False}
+    code, out, _ = call("db purge --older-than 1s")
+    assert (code, out.splitlines()[0].split()) == (0, ["what", "removed"])
+    assert told(call("db purge --older-than 1s --json")[1]) == {**nothing, "removed": True}
+    assert told(call("jobs list --json")[1]) == []
+    code, _, err = call("db purge --older-than soon")
+    assert (code, "no duration" in err) == (2, True)
 
 
 def test_token_create_prints_the_token_alone_on_stdout(call: Call) -> None:

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from integration.queue_bench import KEY, LOG, claim, make_queue, node_record, settle
-from sqlalchemy import select
+from sqlalchemy import false, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nocohost.api.errors import FenceLostError, JobConflictError
@@ -119,7 +119,7 @@ class QueueMachine(RuleBasedStateMachine):
         me = self.nodes[node]
         before = {row.id: row for row in self.rows()}
         alive = self.alive()
-        self.write(mark_lost)
+        self.write(lambda c: mark_lost(c, false()))
         freed = self.write(lambda c: free_orphans(c, me, [KEY], 100))
         gone = {row_id for row_id, row in before.items() if row.state == "running"} - {
             row.id for row in self.rows() if row.state == "running"
