@@ -47,7 +47,7 @@ class Producer:
                 elif roll < 0.78:
                     await self.ask_again(http, dice)
                 elif roll < 0.90:
-                    await self.look(http, dice)
+                    await self.look(http, dice, dice.choice(self.known)["job"])
                 elif roll < 0.96:
                     await self.operate(http, dice, "cancel")
                 else:
@@ -78,19 +78,19 @@ class Producer:
                 body["payload"] = {**body["payload"], "seconds": 0.25}
             await self._post(http, dice, body)
 
-    async def look(self, http: aiohttp.ClientSession, dice: random.Random) -> None:
+    async def look(self, http: aiohttp.ClientSession, dice: random.Random, job: str) -> None:
         """Look at a job: once seen at its end, it must stay so."""
-        body = dice.choice(self.known)
-        status, answer = await self._ask(http, dice, "GET", f"/api/v1/jobs/{body['job']}")
+        status, answer = await self._ask(http, dice, "GET", f"/api/v1/jobs/{job}")
         if status == 200:
-            self.record.note("ok", act="look", job=body["job"], state=answer["state"], orphan=answer["orphan"])
+            self.record.note("ok", act="look", job=job, state=answer["state"], orphan=answer["orphan"])
         elif status == 404:
-            self.record.note("ok", act="look", job=body["job"], state="absent", orphan=False)
+            self.record.note("ok", act="look", job=job, state="absent", orphan=False)
 
     async def operate(self, http: aiohttp.ClientSession, dice: random.Random, act: str) -> None:
-        """Cancel or retry a job, whatever its state; the API refuses what makes no sense."""
+        """Look at a job, then cancel or retry it, whatever its state; the API refuses what makes no sense."""
         recent = self.known[-3:] if dice.random() < 0.5 else self.known
         job = dice.choice(recent)["job"]
+        await self.look(http, dice, job)
         self.record.note("invoke", act=act, job=job)
         status, answer = await self._ask(http, dice, "POST", f"/api/v1/jobs/{job}/{act}")
         if status in ANSWERED:
