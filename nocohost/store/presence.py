@@ -32,6 +32,7 @@ IS_LATE = f"""
 nocohost_nodes.beat_at + (nocohost_nodes.lease_until - nocohost_nodes.beat_at) / 3
   + interval '{LATE_SECONDS} seconds' <= clock_timestamp()
 """
+HAS_BEEN_UP = "pg_postmaster_start_time() <= clock_timestamp() - interval '{seconds} seconds'"
 
 
 class Presence(Protocol):
@@ -87,13 +88,15 @@ class SessionPresence(NoPresence):
     """An advisory lock of the heartbeat's session on PostgreSQL, under a key that each session makes anew.
 
     A node is absent when it has shown a lock that nobody holds, *and* its beat is late: a live node whose connection
-    was cut has connected again by then. A node judges others only after its own session has been there for
-    ``watched_seconds`` without a break, so that a database which was away, or has failed over, condemns nobody.
+    was cut has connected again by then. A node judges others only after its own session has been there for twice
+    ``late_seconds`` without a break, so that a database which was away, or has failed over, condemns nobody. A process
+    that has just started, and has seen no break, goes by the start of the server, and waits half as long.
     """
 
-    def __init__(self, watched_seconds: float, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._watched_seconds = watched_seconds
+    def __init__(self, late_seconds: float, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._late_seconds = late_seconds
         self._monotonic = monotonic
+        self._sessions = 0
         self._key: int | None = None
         self._since: float | None = None
 
@@ -104,6 +107,7 @@ class SessionPresence(NoPresence):
         that answers.
         """
         self.dropped()
+        self._sessions += 1
         key = randbits(62)
         pid = connection.connection.driver_connection.info.backend_pid  # type: ignore[union-attr]
         with connection.begin():
@@ -125,11 +129,16 @@ class SessionPresence(NoPresence):
     def absent(self) -> ColumnElement[bool]:
         """See ``Presence.absent``."""
         since = self._since
-        if since is None or self._monotonic() - since < self._watched_seconds:
+        watched_seconds = self._late_seconds * (1 if self._sessions == 1 else 2)
+        if since is None or self._monotonic() - since < watched_seconds:
             return false()
         holder: ColumnElement[int] = literal_column(LOCK.format(key="nocohost_nodes.presence"))
         return and_(
-            nodes.c.state.not_in(GONE_STATES), nodes.c.presence.is_not(None), literal_column(IS_LATE), holder.is_(None)
+            nodes.c.state.not_in(GONE_STATES),
+            nodes.c.presence.is_not(None),
+            literal_column(IS_LATE),
+            literal_column(HAS_BEEN_UP.format(seconds=2 * self._late_seconds)),
+            holder.is_(None),
         )
 
 
@@ -218,7 +227,7 @@ class FilePresence(NoPresence):
 def make_presence(database: SqlDatabase, node_id: str, lease_seconds: float) -> Presence:
     """Return how a node of this database shows that it lives."""
     if database.file is None:
-        return SessionPresence(2 * (lease_seconds / 3 + LATE_SECONDS))
+        return SessionPresence(lease_seconds / 3 + LATE_SECONDS)
     file = Path(database.file).absolute()
     return FilePresence(file.with_name(f"{file.name}-nodes"), node_id)
 

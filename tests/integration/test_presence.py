@@ -73,8 +73,9 @@ class Member:
 
 
 @pytest.fixture
-async def pair(database: SqlDatabase) -> Any:
-    """Two nodes that beat."""
+async def pair(database: SqlDatabase, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Two nodes that beat, on a server that counts as old."""
+    monkeypatch.setattr("nocohost.store.presence.HAS_BEEN_UP", "{seconds} > 0")
     members = [Member(database, await join_node(database)) for _ in range(2)]
     for member in members:
         member.beat()
@@ -247,7 +248,7 @@ async def test_a_node_whose_own_session_is_young_judges_nobody(on_postgresql: Sq
     node, other = pair
     await node.make_late()
     await node.die()
-    other.now += 10.0
+    other.now += 5.0
     await other.sweeping.turn()
     assert (await node.row()).state == "serving"
     await terminate(on_postgresql, other)
@@ -255,9 +256,38 @@ async def test_a_node_whose_own_session_is_young_judges_nobody(on_postgresql: Sq
     other.beat()
     await other.sweeping.turn()
     assert (await node.row()).state == "serving", "its session was broken, and began anew"
-    other.now += 10.6
+    other.now += 10.0
+    await other.sweeping.turn()
+    assert (await node.row()).state == "serving"
+    other.now += 0.6
     await other.sweeping.turn()
     assert (await node.row()).state == "lost"
+
+
+async def test_a_process_that_has_just_started_judges_after_one_late_beat(
+    on_postgresql: SqlDatabase, pair: list[Member]
+) -> None:
+    node, other = pair
+    await node.make_late()
+    await node.die()
+    other.now += 5.3
+    await other.sweeping.turn()
+    assert (await node.row()).state == "lost"
+
+
+async def test_a_server_that_has_just_started_condemns_nobody(
+    on_postgresql: SqlDatabase, pair: list[Member], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the judge believes to have watched."""
+    node, other = pair
+    await node.make_late()
+    await node.die()
+    monkeypatch.setattr(
+        "nocohost.store.presence.HAS_BEEN_UP",
+        "pg_postmaster_start_time() <= clock_timestamp() - interval '1 year' - interval '{seconds} seconds'",
+    )
+    await other.sweep()
+    assert (await node.row()).state == "serving"
 
 
 async def test_behind_a_pooler_there_is_no_presence(
