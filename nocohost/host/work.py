@@ -145,7 +145,8 @@ class Work:
         if seconds is not None and seconds <= 0:
             return True
         async with self._parts.database.connect() as connection:
-            return await any_due(connection, list(self._services))
+            is_due = await any_due(connection, list(self._services))
+        return is_due or not self._consumer.is_idle  # what was due may have been claimed while the database was asked
 
     async def renew(self, seconds: float) -> None:
         """Keep the lease for ``seconds`` longer than usual: for a test that is about to let them pass."""

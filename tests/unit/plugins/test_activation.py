@@ -258,7 +258,7 @@ def no_stray_threads() -> Iterator[None]:
 
     before = threading.active_count()
     yield
-    assert threading.active_count() == before
+    assert threading.active_count() <= before  # threads of earlier tests may have ended meanwhile
 
 
 def scheduling(key: str, *schedules: Schedule) -> Any:
