@@ -21,7 +21,7 @@ FLOORS = {
     "freeze": 1,
     "roll": 1,
     "stranded": 1,
-    "recoveries": 3,
+    "recoveries": 1,
 }
 POSTGRESQL_FLOORS = {
     **FLOORS,
