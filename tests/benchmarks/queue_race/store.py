@@ -33,9 +33,12 @@ class SqliteStore:
         self.facts = {"synchronous": "FULL", "journal_mode": "WAL"}
 
     def empty(self, name: str) -> str:
-        """Delete the file."""
+        """Delete the file and what lies beside it."""
         for file in self._folder.glob(f"{name}.sqlite*"):
-            file.unlink()
+            if file.is_dir():
+                shutil.rmtree(file)
+            else:
+                file.unlink()
         return f"sqlite:///{self._folder / name}.sqlite"
 
     def keep(self, name: str, url: str) -> None:
