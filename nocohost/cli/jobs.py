@@ -5,19 +5,19 @@ import json
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nocohost.api.errors import PayloadError
-from nocohost.api.keys import is_key
+from nocohost.cli.job_values import read_instant, read_json, read_key
+from nocohost.cli.many_jobs import one_or_many
 from nocohost.cli.output import json_option, printable, show_json, show_table
-from nocohost.cli.store import open_store
+from nocohost.cli.store import known_keys, open_store, wake_nodes
 from nocohost.cli.verbs import Verbs
 from nocohost.host.command import open_command_app
 from nocohost.node.settings import load_settings
-from nocohost.plugins.catalogue import read_catalogue
 from nocohost.store.explain import Explanation, explain_job
 from nocohost.store.jobs import JobPage, JobRow, cancel_job, drop_job, get_job, job_json, list_jobs, retry_job
 
@@ -26,48 +26,6 @@ if TYPE_CHECKING:
 
 Operation = Callable[["AsyncConnection", str], Awaitable[JobRow]]
 STATES = ("pending", "running", "succeeded", "dead", "cancelled")
-
-
-def read_json(ctx: click.Context, param: click.Parameter, value: str) -> Any:
-    """Return the JSON value, or fail with where it ends to be one."""
-    try:
-        return json.loads(value, object_pairs_hook=_distinct)
-    except ValueError as error:
-        raise click.BadParameter(f"not JSON: {error}") from None
-    except RecursionError:
-        raise click.BadParameter("nested too deeply") from None
-
-
-def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for place, name in enumerate(names) if name in names[:place])
-        raise ValueError(f"member {twice[:100]!r} is given twice")
-    return members
-
-
-def read_instant(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
-    """Return an instant with its time zone, or fail with what one looks like."""
-    if value is None:
-        return None
-    try:
-        instant = datetime.fromisoformat(value)
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is no instant; write 2030-01-31T12:00:00Z") from None
-    if instant.utcoffset() is None:
-        raise click.BadParameter(f"{value!r} has no time zone; write {value}Z for UTC")
-    try:
-        return instant.astimezone(UTC)
-    except OverflowError:
-        raise click.BadParameter(f"{value!r} is outside the years 1 to 9999 in UTC") from None
-
-
-def read_key(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """Return a service key, which need not be installed here, or fail with what one looks like."""
-    if value is not None and not is_key(value):
-        raise click.BadParameter(f"{value!r} is no service key; one is noun:verb")
-    return value
 
 
 @click.group(cls=Verbs)
@@ -140,26 +98,23 @@ def enqueue(
 
 
 @jobs.command()
-@click.argument("job_id", metavar="ID")
-@json_option
+@one_or_many("retry")
 def retry(job_id: str, as_json: bool) -> None:
-    """Run a dead letter or a cancelled job again, with all its attempts."""
+    """Run a dead letter or a cancelled job again, with all its attempts; with --all every one that fits."""
     _print(asyncio.run(_operate(retry_job, job_id)), as_json)
 
 
 @jobs.command()
-@click.argument("job_id", metavar="ID")
-@json_option
+@one_or_many("cancel")
 def cancel(job_id: str, as_json: bool) -> None:
-    """Cancel a pending job at once; ask the node of a running one to."""
+    """Cancel a pending job at once; ask the node of a running one to; with --all every one that fits."""
     _print(asyncio.run(_operate(cancel_job, job_id)), as_json)
 
 
 @jobs.command()
-@click.argument("job_id", metavar="ID")
-@json_option
+@one_or_many("drop")
 def drop(job_id: str, as_json: bool) -> None:
-    """Remove a pending job or a dead letter for good; prints what it was."""
+    """Remove a pending job or a dead letter for good; prints what it was; with --all every one that fits."""
     _print(asyncio.run(_operate(drop_job, job_id)), as_json)
 
 
@@ -175,14 +130,17 @@ async def _show(job_id: str) -> JobRow:
 
 async def _explain(job_id: str) -> Explanation:
     settings = load_settings(os.environ).settings
-    declared = {**dict.fromkeys(settings.external_keys, ""), **read_catalogue().key_owners}
     async with open_store(settings) as database, database.connect() as connection:
-        return await explain_job(connection, job_id, declared)
+        return await explain_job(connection, job_id, known_keys(settings))
 
 
 async def _operate(operation: Operation, job_id: str) -> JobRow:
-    async with open_store(load_settings(os.environ).settings) as database, database.begin() as connection:
-        return await operation(connection, job_id)
+    settings = load_settings(os.environ).settings
+    async with open_store(settings) as database:
+        async with database.begin() as connection:
+            row = await operation(connection, job_id)
+        await wake_nodes(database, settings, row.key)
+        return row
 
 
 async def _enqueue(key: str, payload: Any, options: Mapping[str, Any]) -> tuple[JobRow, Sequence[Mapping[str, str]]]:

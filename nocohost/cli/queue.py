@@ -5,19 +5,18 @@ import getpass
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nocohost.cli.duration import read_duration
-from nocohost.cli.jobs import read_key
+from nocohost.cli.job_values import read_key
 from nocohost.cli.output import FAILED, json_option, printable, show_json, show_table
-from nocohost.cli.store import open_store
+from nocohost.cli.store import known_keys, open_store
 from nocohost.cli.verbs import Verbs
 from nocohost.node.settings import Settings, load_settings
-from nocohost.plugins.catalogue import read_catalogue
 from nocohost.store.coverage import KeyCoverage, queue_json, read_coverage
 from nocohost.store.database import SqlDatabase
 from nocohost.store.keys import (
@@ -121,14 +120,14 @@ def who() -> str:
 async def _list() -> Sequence[KeyCoverage]:
     settings = load_settings(os.environ).settings
     async with open_store(settings) as database, database.connect() as connection:
-        return await read_coverage(connection, _declared(settings))
+        return await read_coverage(connection, known_keys(settings))
 
 
 async def _operate(key: str, operate: "Callable[[AsyncConnection], Awaitable[object]]") -> KeyCoverage:
     settings = load_settings(os.environ).settings
     async with open_store(settings) as database:
         async with database.begin() as connection:
-            await require_key(connection, key, _declared(settings))
+            await require_key(connection, key, known_keys(settings))
             await operate(connection)
         return await _queue(database, key, settings)
 
@@ -137,7 +136,7 @@ async def _drain(key: str, seconds: float) -> Drained:
     settings = load_settings(os.environ).settings
     async with open_store(settings) as database:
         async with database.begin() as connection:
-            await require_key(connection, key, _declared(settings))
+            await require_key(connection, key, known_keys(settings))
             held = await drain_key(connection, key, who(), within_seconds=seconds)
         until = time.monotonic() + seconds + RELEASE_SECONDS
         while time.monotonic() < until:
@@ -152,12 +151,8 @@ async def _drain(key: str, seconds: float) -> Drained:
 
 async def _queue(database: SqlDatabase, key: str, settings: Settings) -> KeyCoverage:
     async with database.connect() as connection:
-        found = await read_coverage(connection, {key: "", **_declared(settings)})
+        found = await read_coverage(connection, {key: "", **known_keys(settings)})
     return next(one for one in found if one.key == key)
-
-
-def _declared(settings: Settings) -> Mapping[str, str]:
-    return {**dict.fromkeys(settings.external_keys, ""), **read_catalogue().key_owners}
 
 
 def _show(row: KeyCoverage, sentence: str, *, as_json: bool) -> None:

@@ -1,7 +1,7 @@
 """The database for verbs: reached, and upgraded under the same rule as at a node's start."""
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -15,6 +15,7 @@ from nocohost.node.settings import Settings
 from nocohost.plugins.catalogue import read_catalogue
 from nocohost.plugins.entry import MIGRATIONS
 from nocohost.store.database import SqlDatabase, open_database
+from nocohost.store.hints import JOB, make_hints
 from nocohost.store.migrate import ensure_schema
 from nocohost.store.revisions import MigrationSet, core_migrations, migration_sets
 
@@ -66,3 +67,20 @@ async def open_store(settings: Settings) -> AsyncIterator[SqlDatabase]:
         for plugin, error in {**installed.failures, **unfit}.items():
             click.echo(printable(f"warning: migrations of {plugin}: {error}"), err=True)
         yield database
+
+
+def known_keys(settings: Settings) -> Mapping[str, str]:
+    """Return every service key that is known here: with the distribution that offers it, "" for an external one."""
+    return {**dict.fromkeys(settings.external_keys, ""), **read_catalogue().key_owners}
+
+
+async def wake_nodes(database: SqlDatabase, settings: Settings, key: str) -> None:
+    """Have the nodes that serve ``key`` look for work now; call it after the commit.
+
+    A hint that is lost costs them no more than one poll, so nothing is raised.
+    """
+    log = make_log(sys.stderr, level=settings.log.level, form=settings.log.format)
+    hints = make_hints(database, clock=SystemClock(), log=log)
+    await hints.start()
+    hints.send(JOB, key)
+    await hints.stop()

@@ -10,6 +10,7 @@ from nocohost.web.access import Access
 from nocohost.web.admin import build_admin
 from nocohost.web.application import build_application
 from nocohost.web.deadlines import Deadlines
+from nocohost.web.keys import Wake
 from nocohost.web.server import AddressInUseError, HttpServer
 
 CLOSE_SECONDS = 1.0
@@ -65,8 +66,11 @@ class Doors:
         assert refused is not None
         raise refused
 
-    async def open_requests(self, activation: Activation) -> None:
-        """Open the main port with the routes of the active plugins; raises ``ListenError``."""
+    async def open_requests(self, activation: Activation, wake: Wake) -> None:
+        """Open the main port with the routes of the active plugins; raises ``ListenError``.
+
+        ``wake(key)`` has every node that serves the key look for work.
+        """
         settings = self._parts.settings
         token = settings.admin_token
         access = Access(
@@ -82,6 +86,7 @@ class Doors:
             health=self._status,
             registry=self._registry,
             declared=self._parts.known_keys,
+            wake=wake,
         )
         deadlines = Deadlines(settings.http.header_seconds, settings.http.body_seconds, settings.http.idle_seconds)
         server = HttpServer(

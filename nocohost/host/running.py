@@ -89,7 +89,7 @@ class RunningNode:
         await self._work.start(self._doors.admin_address)
         if self.parts.mode.serves_requests:
             self._step("opening the main port")
-            await self._doors.open_requests(activation)
+            await self._doors.open_requests(activation, self._work.freed)
         await self._serve(activation, shown)
 
     async def stop(self) -> None:

@@ -130,8 +130,8 @@ class Work:
         self._consumer.wake(key)
         self._parts.hints.send(JOB, key)
 
-    def _freed(self, key: str) -> None:
-        """Look for a job that was freed from a lost node, here and on other nodes."""
+    def freed(self, key: str) -> None:
+        """Look for a job that was freed from a lost node or changed by hand, here and on other nodes."""
         self._consumer.wake(key)
         self._parts.hints.send(JOB, key)
 
@@ -230,7 +230,7 @@ class Work:
         )
         sweep.presence = self._presence
         sweep.judge = LossRules(self._services, parts.declarations.job_type).judge
-        sweep.freed = self._freed
+        sweep.freed = self.freed
         history_seconds = parts.settings.queue.history_seconds
         upkeep = Upkeep(
             parts.database,

@@ -20,6 +20,7 @@ from sqlalchemy import (
     not_,
     null,
     select,
+    tuple_,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -36,8 +37,10 @@ ENDED_STATES = frozenset(JobState) - HOT_STATES
 LIST_LIMIT = 1000
 SHARED = tuple(column.name for column in history.c if column.name in jobs.c)
 """The columns that a job has all its life."""
-RENEWED = frozenset({"state", "attempts", "losses", "crashes", "run_at", "progress"})
-"""What a retried job does not keep."""
+RENEWED = frozenset(
+    {"state", "attempts", "losses", "crashes", "run_at", "progress", "node_id", "started_at", "last_error"}
+)
+"""What a retried job does not keep: it begins anew, and what it failed of the last time is no fault of this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,18 +166,23 @@ async def retry_job(connection: AsyncConnection, job_id: str) -> JobRow:
     row = await _locked(connection, job_id)
     if row.state not in {JobState.DEAD, JobState.CANCELLED}:
         raise JobConflictError(f"job {row.id} is {row.state}", hint="only dead and cancelled jobs are retried")
+    await renew_jobs(connection, [row.id])
+    return await get_job(connection, row.id)
+
+
+async def renew_jobs(connection: AsyncConnection, ids: Sequence[str]) -> None:
+    """Move jobs that are over back to pending, due now; the connection has locked them in its write transaction."""
     kept = [name for name in SHARED if name not in RENEWED]
     past = select(*(history.c[name] for name in kept), literal(JobState.PENDING.value), db_now())
-    await connection.execute(insert(jobs).from_select([*kept, "state", "run_at"], past.where(history.c.id == row.id)))
-    await connection.execute(delete(history).where(history.c.id == row.id))
-    if row.idempotency_key is not None:
-        await connection.execute(
-            update(idempotency)
-            .where(idempotency.c.key == row.key, idempotency.c.idempotency_key == row.idempotency_key)
-            .where(idempotency.c.job_id == row.id)
-            .values(expires_at=null())
-        )
-    return await get_job(connection, row.id)
+    await connection.execute(insert(jobs).from_select([*kept, "state", "run_at"], past.where(history.c.id.in_(ids))))
+    await connection.execute(delete(history).where(history.c.id.in_(ids)))
+    # By the whole primary key: a job is looked for under its own idempotency key only.
+    mine = select(jobs.c.key, jobs.c.idempotency_key).where(jobs.c.id.in_(ids), jobs.c.idempotency_key.is_not(None))
+    await connection.execute(
+        update(idempotency)
+        .where(tuple_(idempotency.c.key, idempotency.c.idempotency_key).in_(mine), idempotency.c.job_id.in_(ids))
+        .values(expires_at=null())
+    )
 
 
 async def drop_job(connection: AsyncConnection, job_id: str) -> JobRow:

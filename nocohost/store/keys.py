@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nocohost.api.errors import UnknownKeyError
 from nocohost.api.keys import nearest
-from nocohost.store.schema import jobs, keys
+from nocohost.store.schema import history, jobs, keys
 from nocohost.store.types import db_after, db_now
 
 DRAIN_SECONDS = 25.0
@@ -87,7 +87,7 @@ async def require_key(connection: AsyncConnection, key: str, declared: Collectio
     """Raise ``UnknownKeyError`` unless the key is ``declared``, or the database knows it: by its row or by its jobs."""
     if key in declared:
         return
-    known = or_(exists().where(keys.c.key == key), exists().where(jobs.c.key == key))
+    known = or_(*(exists().where(table.c.key == key) for table in (keys, jobs, history)))
     if await connection.scalar(select(known)):
         return
     suggestion = nearest(key, declared)

@@ -14,7 +14,8 @@ from nocohost.web.gate import GATE, Gate
 from nocohost.web.health import Health, HealthProbes
 from nocohost.web.hosts import HostPolicy
 from nocohost.web.jobs_api import job_operations
-from nocohost.web.keys import APP, BODY_BYTES, DECLARED
+from nocohost.web.keys import APP, BODY_BYTES, DECLARED, WAKE, Wake
+from nocohost.web.many_jobs_api import many_jobs_operations
 from nocohost.web.metrics import RequestMetrics
 from nocohost.web.nodes_api import node_operations
 from nocohost.web.openapi import Operation, add_operations
@@ -26,6 +27,10 @@ from nocohost.web.schedules_api import schedule_operations
 GET = ("GET", "HEAD")
 
 
+def _nobody(key: str) -> None:
+    """Wake nobody."""
+
+
 def build_application(
     app: App,
     routes: Sequence[tuple[str, Route]],
@@ -35,14 +40,16 @@ def build_application(
     health: Health,
     registry: CollectorRegistry,
     declared: Mapping[str, str] = MappingProxyType({}),
+    wake: Wake = _nobody,
 ) -> web.Application:
-    """Return the application of a requests node; ``routes`` are (plugin, route) pairs, ``declared`` as in ``DECLARED``.
+    """Return the application of a requests node; ``routes`` are (plugin, route) pairs, the last two as in ``web.keys``.
 
     Every route is refused to whoever lacks its permission; none can be added past this function. Raises
     ``PluginContractError`` for routes that ``route_faults`` names.
     """
     application = new_application(app, settings.body_bytes)
     application[DECLARED] = declared
+    application[WAKE] = wake
     hosts = HostPolicy(settings.host, settings.allowed_hosts)
     gate = Gate(application, access, hosts, RequestMetrics(registry), log=app.log, access_log=settings.access_log)
     application[GATE] = gate
@@ -56,6 +63,7 @@ def api_operations() -> list[Operation]:
     """Return everything that ``/api/v1`` answers."""
     return [
         *job_operations(),
+        *many_jobs_operations(),
         *node_operations(),
         *queue_operations(),
         *scaling_operations(),

@@ -13,7 +13,7 @@ from nocohost.api.keys import is_key
 from nocohost.store.explain import explain_job
 from nocohost.store.jobs import JobRow, cancel_job, drop_job, get_job, job_json, list_jobs, retry_job
 from nocohost.web.json_body import read_model
-from nocohost.web.keys import APP, DECLARED
+from nocohost.web.keys import APP, DECLARED, WAKE
 from nocohost.web.openapi import Operation, Parameter
 from nocohost.web.problems import RequestRefusedError
 from nocohost.web.query import MAX_PAGE_ITEMS, bad_query, is_id, page_items, read_query
@@ -205,6 +205,7 @@ async def _operate(request: web.Request, operate: Callable[[Any, str], Awaitable
     job_id = _job_id(request)
     async with request.app[APP].database.begin() as connection:
         row = await operate(connection, job_id)
+    request.app[WAKE](row.key)
     if not row.cancel_requested:
         return web.json_response(job_json(row))
     return web.json_response(job_json(row), status=202, headers={hdrs.LOCATION: f"{PATH}/{job_id}"})

@@ -44,6 +44,23 @@ class JobPageView(BaseModel):
     next: str | None = Field(description="give it as after; null on the last page")
 
 
+class RefusedJobsView(BaseModel):
+    """Jobs that fitted and were left as they were."""
+
+    code: Literal["moved", "busy"]
+    count: int
+    message: str
+
+
+class ChangedJobsView(BaseModel):
+    """What came of changing many jobs; ``changed``, ``left`` and the refused add up to ``matched``."""
+
+    matched: int = Field(description="jobs that fitted when they were counted")
+    changed: int
+    left: int = Field(description="not looked at: past the limit, or a dry run; the same request once more goes on")
+    refused: list[RefusedJobsView] = Field(description="why some were not changed; empty when all were")
+
+
 class ReasonView(BaseModel):
     """One thing that holds of a job."""
 

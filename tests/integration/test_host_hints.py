@@ -30,6 +30,24 @@ async def test_an_order_wakes_the_node_that_makes_the_invoice(node: NodeFactory)
                     await asyncio.sleep(0.01)
 
 
+async def test_a_job_retried_by_hand_wakes_the_node_that_serves_it(node: NodeFactory) -> None:
+    async with node("!") as front, aiohttp.ClientSession(front.url, headers=front.headers) as session:
+        async with session.post("/shop/orders", json=ORDER) as answer:
+            job = f"/api/v1/jobs/{(await answer.json())['job']}"
+        async with session.post(f"{job}/cancel") as answer:
+            assert (await answer.json())["state"] == "cancelled"
+        async with node("shop:invoice") as back:
+            await back.settled()
+            async with session.post(f"{job}/retry") as answer:
+                assert answer.status == 200
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while True:
+                    async with session.get(job) as answer:
+                        if (await answer.json())["state"] == "succeeded":
+                            break
+                    await asyncio.sleep(0.01)
+
+
 async def test_signals_and_locks_are_open_on_every_node(node: NodeFactory) -> None:
     async with node("shop:invoice") as back, node("!") as front:
         async with back.app.signals.listen("shop.prices") as signals:

@@ -41,14 +41,14 @@ def clock():
 
 
 @asynccontextmanager
-async def open_api_on(database, clock=None, policy="park"):
+async def open_api_on(database, clock=None, policy="park", **parts):
     lookout = Lookout(database, clock=clock or FakeClock(), refuses=policy == "refuse")
     queue = JobQueue(
         database, TYPES.get, keys=TYPES, external_keys=("other:image",), payload_bytes=2000, lookout=lookout
     )
     app = fake_app(database=database, queue=queue)
     tokens = Tokens(ada=["admin"], viewer=["read"], enqueuer=["job.enqueue"], operator=["operate"])
-    async with open_door(app=app, tokens=tokens) as door:
+    async with open_door(app=app, tokens=tokens, declared=dict.fromkeys(TYPES, "shop"), **parts) as door:
         yield door
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import MappingProxyType, SimpleNamespace
@@ -134,6 +134,7 @@ async def open_door(
     registry: CollectorRegistry | None = None,
     per_address: int = 100,
     declared: Mapping[str, str] = MappingProxyType({}),
+    wake: Callable[[str], None] = lambda key: None,
 ) -> AsyncIterator[Door]:
     """Serve the routes of one plugin, the API and health within the block."""
     app = app or fake_app()
@@ -146,6 +147,7 @@ async def open_door(
         health=health or FakeHealth(),
         registry=registry or CollectorRegistry(),
         declared=declared,
+        wake=wake,
     )
     async with serve(application, app.log, deadlines=deadlines, per_address=per_address) as door:
         yield door
