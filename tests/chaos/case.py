@@ -13,6 +13,8 @@ LATE_SECONDS = 0.35
 """A pulse later than that was kept waiting by the machine."""
 GAP_SECONDS = 1.0
 """A process whose pulse paused for so long did not run at all."""
+DEATH_SECONDS = 1.0
+"""How late the bench may notice that a process is dead; it looks twenty times a second, if its machine lets it."""
 ENDED = frozenset({"succeeded", "dead", "cancelled"})
 EVER = float("inf")
 Process = tuple[str, int]
@@ -32,6 +34,8 @@ class Attempt:
     wall: float
     ended: float | None = None
     outcome: str = ""
+    child: int | None = None
+    """The process it ran in, if that was not the node's own."""
 
 
 @dataclass
@@ -138,11 +142,29 @@ class Case:
         last: dict[Process, float] = {}
         pauses: dict[Process, list[Span]] = defaultdict(list)
         for line in self.evidence.pulse:
+            if "child" in line:
+                continue
             process = (line["name"], line["pid"])
             if line["t"] - last.get(process, line["t"]) > LATE_SECONDS:
                 pauses[process].append((last[process], line["t"]))
             last[process] = line["t"]
         return pauses
+
+    @cached_property
+    def last_signs(self) -> Mapping[Process, float]:
+        """Return when each child was alive for certain for the last time."""
+        return {(line["name"], line["child"]): line["t"] for line in self.evidence.pulse if "child" in line}
+
+    def over(self, attempt: Attempt) -> float:
+        """Return until when the attempt went on at least: its end, or the last that is known of its process alive.
+
+        A node kills the children of a lease that it may lose, and lives on: an attempt in a child is over with that.
+        """
+        if attempt.ended is not None:
+            return attempt.ended
+        if attempt.child is not None:
+            return self.last_signs.get((attempt.process[0], attempt.child), attempt.began)
+        return self.deaths.get(attempt.process, EVER) - DEATH_SECONDS
 
     def froze(self, process: Process, span: Span) -> bool:
         """Tell whether the process did not run for a while within the span, by nemesis' or its machine's doing."""
@@ -203,6 +225,7 @@ class Case:
                     wall=line["w"],
                     ended=end.get("t"),
                     outcome=end.get("outcome", ""),
+                    child=line.get("child"),
                 )
 
 

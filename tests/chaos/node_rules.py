@@ -4,11 +4,9 @@ import json
 from collections.abc import Iterator
 from itertools import pairwise
 
-from case import Attempt, Case, Span, meet
+from case import GAP_SECONDS, Attempt, Case, Span, meet
 from job_rules import Finding
 
-DEATH_SECONDS = 1.0
-"""How late the bench may notice that a process is dead; it looks twenty times a second, if its machine lets it."""
 OUTAGE_SECONDS = 3.0
 """What the nodes get after an outage of the database, to connect again and beat."""
 LEAVING_SECONDS = 5.0
@@ -22,7 +20,7 @@ def no_two_run_one_job(case: Case) -> Iterator[Finding]:
     """I6: two attempts of one job overlap only when the node of the earlier one was frozen, and could not know."""
     for story in case.stories.values():
         for earlier, later in pairwise(sorted(story.attempts, key=lambda attempt: attempt.fence)):
-            if later.began >= over(case, earlier):
+            if later.began >= case.over(earlier):
                 continue
             if not case.froze(earlier.process, (earlier.began, later.began)):
                 names = f"{earlier.process[0]} and {later.process[0]}"
@@ -31,13 +29,6 @@ def no_two_run_one_job(case: Case) -> Iterator[Finding]:
                     f"{story.op} ran under the fences {earlier.fence} and {later.fence} at once, on {names}, both well",
                     [story.job],
                 )
-
-
-def over(case: Case, attempt: Attempt) -> float:
-    """Return when the attempt was over: when its handler said so, or its process was dead."""
-    if attempt.ended is not None:
-        return attempt.ended
-    return case.deaths.get(attempt.process, float("inf")) - DEATH_SECONDS
 
 
 def recoveries(case: Case) -> Iterator[tuple[Attempt, Attempt, float, float]]:
@@ -49,6 +40,8 @@ def recoveries(case: Case) -> Iterator[tuple[Attempt, Attempt, float, float]]:
             for attempt in story.attempts:
                 if attempt.process != (line["node"], line["pid"]) or attempt.ended or attempt.began > line["t"]:
                     continue
+                if attempt.child is not None and case.over(attempt) < line["t"] - GAP_SECONDS:
+                    continue  # its child had been killed long before
                 after = story.attempt(attempt.fence + 1)
                 # None: it was cancelled, or a claim in between never began. What is lost again waits for a child.
                 if (

@@ -23,8 +23,9 @@ class Tale:
     def accepted(self, op, job, at=1.0, **fields):
         return self.said(at, "invoke", op=op, **fields).said(at + 0.1, "ok", op=op, job=job, **fields)
 
-    def ran(self, job, fence=1, node=NODE, began=2.0, ended=3.0, outcome="done"):
-        line = {"job": job, "op": job.upper(), "fence": fence, "name": node, "pid": PIDS[node], "node": f"id-of-{node}"}
+    def ran(self, job, fence=1, node=NODE, began=2.0, ended=3.0, outcome="done", **fields):
+        where = {"name": node, "pid": PIDS[node], "node": f"id-of-{node}"}
+        line = {"job": job, "op": job.upper(), "fence": fence, **where, **fields}
         self.ledger.append({**line, "t": began, "w": began, "what": "begin"})
         if ended is not None:
             self.ledger.append({**line, "t": ended, "w": ended, "what": "end", "outcome": outcome})
@@ -184,6 +185,25 @@ def test_two_attempts_at_once_while_one_node_was_starved():
     tale = overlapping()
     tale.pulse += [{"t": at, "name": OTHER, "pid": PIDS[OTHER]} for at in (10.0, 10.25, 14.5, 14.75)]
     assert tale.rules() == []
+
+
+def killed_child(last_sign):
+    """A node fences itself, kills the child of an attempt, and lives on; the next attempt begins at 15."""
+    tale = sound().accepted("Z", "z").ran("z", began=10.0, ended=None, node=OTHER, child=99)
+    tale.pulse += [{"t": at, "name": OTHER, "pid": PIDS[OTHER], "child": 99} for at in (9.0, 9.25, last_sign)]
+    return tale.ran("z", 2, "node-5", began=15.0, ended=16.0).done("z", 2, "node-5")
+
+
+def test_an_attempt_in_a_child_is_over_with_the_child():
+    assert killed_child(last_sign=14.5).rules() == []
+    assert killed_child(last_sign=15.5).rules() == ["I6 overlap"]
+
+
+def test_what_died_with_its_child_is_not_recovered_from_the_end_of_its_node():
+    late = killed_child(last_sign=12.0).harmed(30.0, "kill", OTHER).harmed(30.1, "ended", OTHER, exit=-9)
+    assert late.judged().counts["recoveries"] == 1
+    at_once = killed_child(last_sign=12.0).harmed(12.1, "kill", OTHER).harmed(12.2, "ended", OTHER, exit=-9)
+    assert at_once.judged().counts["recoveries"] == 2
 
 
 @pytest.mark.parametrize(("outcome", "attempts"), [("interrupted", 1), ("snoozed", 1), ("failed", 2)])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-from case import EVER, Attempt, Case, Story
+from case import Attempt, Case, Story
 from job_rules import JOB_RULES, Finding
 from node_rules import NODE_RULES, recoveries
 from records import Evidence, Line
@@ -97,8 +97,7 @@ def takeovers(case: Case, story: Story) -> Iterator[tuple[Attempt, Attempt]]:
     """Yield the pairs of attempts of which the later began while the earlier was still under way."""
     ordered = sorted(story.attempts, key=lambda attempt: attempt.fence)
     for earlier, later in pairwise(ordered):
-        gone = case.deaths.get(earlier.process, EVER) if earlier.ended is None else earlier.ended
-        if later.began < gone:
+        if later.began < case.over(earlier):
             yield earlier, later
 
 

@@ -14,11 +14,13 @@ PR_SET_PDEATHSIG = 1
 STEP_SECONDS = 300.0
 
 
-def prepare(environ: Mapping[str, str], *, is_node: bool) -> None:
+def prepare(environ: Mapping[str, str], *, is_node: bool, is_child: bool) -> None:
     """Make this process what the variables of the run say."""
     if is_node:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a frozen node, too, dies with the tests
-        threading.Thread(target=pulse, args=(environ,), name="pulse", daemon=True).start()
+    if is_node or is_child:
+        names = {"pid": os.getppid(), "child": os.getpid()} if is_child else {"pid": os.getpid()}
+        threading.Thread(target=pulse, args=(environ, names), name="pulse", daemon=True).start()
     if skew := environ.get("CHAOS_SKEW"):
         lie(skew)
     if name := environ.get("CHAOS_BUILD"):
@@ -27,12 +29,16 @@ def prepare(environ: Mapping[str, str], *, is_node: bool) -> None:
         broken_builds.apply(name)
 
 
-def pulse(environ: Mapping[str, str]) -> None:
-    """Write a line four times a second: a gap tells that this process was frozen or starved, not that it was wrong."""
-    name, pid = environ.get("NOCOHOST_NODE_NAME", "unnamed"), os.getpid()
-    with open(f"{environ['CHAOS_FOLDER']}/pulse/{name}-{pid}.jsonl", "a", buffering=1) as file:
+def pulse(environ: Mapping[str, str], numbers: Mapping[str, int]) -> None:
+    """Write a line four times a second: a gap tells that this process was frozen or starved, not that it was wrong.
+
+    The last line of a child tells until when it lived at least, for nobody else notes when it is killed.
+    """
+    name = environ.get("NOCOHOST_NODE_NAME", "unnamed")
+    file_name = "-".join([name, *map(str, numbers.values())])
+    with open(f"{environ['CHAOS_FOLDER']}/pulse/{file_name}.jsonl", "a", buffering=1) as file:
         while True:
-            file.write(json.dumps({"t": time.clock_gettime(time.CLOCK_MONOTONIC), "name": name, "pid": pid}) + "\n")
+            file.write(json.dumps({"t": time.clock_gettime(time.CLOCK_MONOTONIC), "name": name, **numbers}) + "\n")
             time.sleep(PULSE_SECONDS)
 
 

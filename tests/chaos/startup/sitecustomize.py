@@ -6,4 +6,4 @@ import sys
 if "CHAOS_FOLDER" in os.environ:
     import node_process
 
-    node_process.prepare(os.environ, is_node="run" in sys.orig_argv)
+    node_process.prepare(os.environ, is_node="run" in sys.orig_argv, is_child="child" in sys.orig_argv)

@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-NODE_PID = os.getppid() if "child" in sys.orig_argv else os.getpid()
-"""The process of the node: a child works, and dies, in its name."""
+IS_CHILD = "child" in sys.orig_argv
+NODE_PID = os.getppid() if IS_CHILD else os.getpid()
+"""The process of the node: a child works in its name, and may die before it."""
 
 
 def run_folder() -> Path:
@@ -29,6 +30,7 @@ def note(what: str, record: str = "ledger", **fields: Any) -> None:
         "what": what,
         "name": name,
         "pid": NODE_PID,
+        **({"child": os.getpid()} if IS_CHILD else {}),
         **fields,
     }
     file = run_folder() / record / f"{name}-{NODE_PID}.jsonl"
