@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic_core import from_json
 
@@ -37,6 +37,16 @@ PAGE_JOBS = 1000
 READ_BACK_SECONDS = 5.0
 """How long a lost answer to a commit is worth waiting for the database to come back."""
 PRIORITIES = range(-(2**31), 2**31)
+
+
+class Terms(NamedTuple):
+    """What all jobs of one call share, checked once."""
+
+    key: str
+    job_type: JobType
+    priority: int
+    run_at: datetime | None
+    group: str | None
 
 
 def _nobody(key: str) -> None:
@@ -81,7 +91,8 @@ class JobQueue:
         group: str | None = None,
     ) -> Job:
         """Make one job under ``key`` and return it; see ``nocohost.api.app.Queue.enqueue``."""
-        new, seen = self._new_job(key, payload, idempotency_key, run_at, priority, group)
+        terms = self._terms(key, run_at, priority, group)
+        new, seen = self._new_job(terms, payload, idempotency_key)
         if connection is None:
             self._refuse_nested(key)
         warnings = await self._warnings(key, connection)
@@ -91,7 +102,7 @@ class JobQueue:
                 on_commit(connection, lambda: self.on_enqueued(key))
         else:
             if idempotency_key is None:
-                job = _made(new, seen, await self._insert_alone(new))
+                job = _made(new, seen, await self._insert_alone(new), ())
             else:
                 job = await self._enqueue_once(new, seen)
             if job.id == new.id:
@@ -109,10 +120,11 @@ class JobQueue:
         group: str | None = None,
     ) -> Sequence[Job]:
         """Make one job for each payload, all or none; see ``nocohost.api.app.Queue.enqueue_many``."""
+        terms = self._terms(key, run_at, priority, group)
         news = []
         for place, payload in enumerate(payloads, start=1):
             try:
-                news.append(self._new_job(key, payload, None, run_at, priority, group))
+                news.append(self._new_job(terms, payload, None))
             except PayloadError as error:
                 raise PayloadError(
                     f"payload {place}: {error.message}", hint=error.hint, code=error.code, faults=error.faults
@@ -129,8 +141,7 @@ class JobQueue:
         else:
             instants = await self._insert_together(rows)
             self.on_enqueued(key)
-        jobs = [_made(new, seen, instant) for (new, seen), instant in zip(news, instants, strict=True)]
-        return [replace(job, warnings=warnings) for job in jobs] if warnings else jobs
+        return [_made(new, seen, instant, warnings) for (new, seen), instant in zip(news, instants, strict=True)]
 
     async def _warnings(self, key: str, connection: "AsyncConnection | None") -> Sequence[Mapping[str, str]]:
         """Return what is to be said of a job under ``key``; raises ``UnservedError`` where the policy is to refuse."""
@@ -140,18 +151,10 @@ class JobQueue:
 
     def checked(self, key: str, payload: Any) -> Any:
         """Return the payload as it is stored under ``key``; raises as ``enqueue`` does, and makes no job."""
-        new, _ = self._new_job(key, payload, None, None, None, None)
+        new, _ = self._new_job(self._terms(key, None, None, None), payload, None)
         return from_json(new.payload)
 
-    def _new_job(
-        self,
-        key: str,
-        payload: Any,
-        idempotency_key: str | None,
-        run_at: datetime | None,
-        priority: int | None,
-        group: str | None,
-    ) -> tuple[NewJob, Any]:
+    def _terms(self, key: str, run_at: datetime | None, priority: int | None, group: str | None) -> Terms:
         if key not in self._keys and key not in self._external:
             suggestion = nearest(key, self._keys | self._external)
             raise UnknownKeyError(
@@ -159,18 +162,20 @@ class JobQueue:
                 hint=f"did you mean {suggestion!r}?" if suggestion else "see: nocohost plugins list",
             )
         job_type = self._job_type(key) or JobType(key)
-        text, seen = checked_payload(key, payload, job_type.payload, self._payload_bytes)
-        new = NewJob(
-            new_id(),
+        return Terms(
             key,
-            text,
+            job_type,
             _checked_priority(job_type.priority if priority is None else priority),
             _checked_instant(run_at),
             _checked_text("group", group),
-            _checked_text("idempotency key", idempotency_key),
-            job_type.unique_seconds,
-            b"" if idempotency_key is None else digest_of(text),
         )
+
+    def _new_job(self, terms: Terms, payload: Any, idempotency_key: str | None) -> tuple[NewJob, Any]:
+        key, job_type, priority, run_at, group = terms
+        text, seen = checked_payload(key, payload, job_type.payload, self._payload_bytes)
+        digest = b"" if idempotency_key is None else digest_of(text)
+        checked_key = _checked_text("idempotency key", idempotency_key)
+        new = NewJob(new_id(), key, text, priority, run_at, group, checked_key, job_type.unique_seconds, digest)
         return new, seen
 
     def _refuse_nested(self, key: str) -> None:
@@ -228,7 +233,7 @@ class JobQueue:
     async def _insert(self, connection: "AsyncConnection", new: NewJob, seen: Any) -> Job:
         job_id, enqueued_at = await insert_job(connection, new)
         if job_id == new.id:
-            return _made(new, seen, enqueued_at)
+            return _made(new, seen, enqueued_at, ())
         try:
             first = await get_job(connection, job_id)
         except JobNotFoundError:  # it is over and gone, its idempotency key is not
@@ -243,8 +248,8 @@ async def _insert_pages(connection: "AsyncConnection", rows: Sequence[NewJob]) -
     return [instant for page in pages for instant in await insert_jobs(connection, page)]
 
 
-def _made(new: NewJob, seen: Any, enqueued_at: datetime | None) -> Job:
-    return Job(new.id, new.key, seen, enqueued_at=enqueued_at, group=new.group)
+def _made(new: NewJob, seen: Any, enqueued_at: datetime | None, warnings: Sequence[Mapping[str, str]]) -> Job:
+    return Job(new.id, new.key, seen, enqueued_at=enqueued_at, group=new.group, warnings=warnings)
 
 
 def _checked_priority(priority: int) -> int:
