@@ -12,11 +12,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from nocohost.api.errors import PluginContractError, PluginError
 from nocohost.api.version import VERSION
 from nocohost.node.plugin_name import plugin_slug
+from nocohost.node.terms import quoted
 
 CORE = "nocohost"
 
@@ -72,13 +73,19 @@ class MigrationSet:
             if "down_revision" not in values:
                 raise PluginContractError(f"{file.name} of {self.plugin}: no down_revision = '...' or None")
             below = values["down_revision"] or ()
-            found[values["revision"]] = (below,) if isinstance(below, str) else tuple(below)
+            below = (below,) if isinstance(below, str) else below
+            if not isinstance(below, tuple | list) or not all(isinstance(revision, str) for revision in below):
+                raise PluginContractError(f"{file.name} of {self.plugin}: down_revision names no revision")
+            found[values["revision"]] = tuple(below)
         return found
 
     def head(self) -> str | None:
         """Return the last revision, None for an empty set; raises ``PluginContractError`` when there are several."""
         revisions = self.revisions()
-        heads = revisions.keys() - set(chain.from_iterable(revisions.values()))
+        named = set(chain.from_iterable(revisions.values()))
+        if unknown := named - revisions.keys():
+            raise PluginContractError(f"the migrations of {self.plugin} have no revision {min(unknown)!r} to build on")
+        heads = revisions.keys() - named
         if len(heads) > 1 or (revisions and not heads):
             raise PluginContractError(f"the migrations of {self.plugin} have {len(heads)} heads: {sorted(heads)}")
         return next(iter(heads), None)
@@ -127,19 +134,22 @@ def _find(name: str, path: Sequence[str] | None) -> ModuleSpec | None:
 
 
 def _of_package(plugin: str, distribution: str, version: str, folder: Path) -> MigrationSet:
-    runnable_from = _constants(folder / "__init__.py").get("RUNNABLE_FROM")
+    file = folder / "__init__.py"
+    runnable_from = _constants(file).get("RUNNABLE_FROM")
+    hint = f"write RUNNABLE_FROM = '<the oldest version that may still run>' in {file}"
     if not isinstance(runnable_from, str):
-        raise PluginContractError(f"the migrations of {plugin} say no RUNNABLE_FROM = '<version>'")
-    for text in (version, runnable_from):
-        if not _is_version(text):
-            raise PluginContractError(f"the migrations of {plugin}: {text!r} is no version")
+        raise PluginContractError(f"the migrations of {plugin} say no RUNNABLE_FROM", hint=hint)
+    if not _is_version(runnable_from):
+        raise PluginContractError(f"the migrations of {plugin}: {quoted(runnable_from)} is no version", hint=hint)
+    if not _is_version(version):
+        raise PluginContractError(f"the migrations of {plugin}: {distribution} has {quoted(version)} as its version")
     return MigrationSet(plugin, distribution, version, folder / "versions", runnable_from)
 
 
 def _is_version(text: str) -> bool:
     try:
         return bool(Version(text))
-    except InvalidVersion:
+    except ValueError:  # InvalidVersion is one; so are more digits than Python reads as a number
         return False
 
 
@@ -149,9 +159,9 @@ def _version_table(plugin: str) -> str:
 
 def _constants(file: Path) -> dict[str, Any]:
     try:
-        tree = ast.parse(file.read_text("utf-8"))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise PluginContractError(f"{file.name} cannot be read: {error}") from error
+        tree = ast.parse(file.read_text("utf-8"), file.name)
+    except (OSError, SyntaxError, ValueError, MemoryError, RecursionError) as error:  # the last two: nested too deep
+        raise PluginContractError(f"{file} cannot be read: {error or 'it is nested too deep'}") from error
     return dict(item for statement in tree.body for item in _assigned(statement))
 
 
@@ -164,5 +174,5 @@ def _assigned(statement: ast.stmt) -> Iterable[tuple[str, Any]]:
         return
     for target in targets:
         if isinstance(target, ast.Name):
-            with suppress(ValueError, TypeError):  # computed: as good as not there
+            with suppress(ValueError, TypeError, MemoryError, RecursionError):  # computed: as good as not there
                 yield target.id, ast.literal_eval(value)
