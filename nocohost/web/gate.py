@@ -16,6 +16,7 @@ from aiohttp.web import StreamResponse
 from nocohost.api.errors import NocohostError
 from nocohost.api.log import Log
 from nocohost.web.access import ASKED, Access, unauthorized
+from nocohost.web.headers import refuse_broken_fields
 from nocohost.web.hosts import HostPolicy
 from nocohost.web.keys import PRINCIPAL
 from nocohost.web.metrics import Observe, RequestMetrics
@@ -98,8 +99,14 @@ class Gate:
             response = await passage.handler(request)
             if not isinstance(response, StreamResponse):
                 raise TypeError(f"the handler returned {type(response).__name__}, not a response")
+            # Here, within the fence: aiohttp would drop the connection when the head cannot be written.
+            if type(response).prepare is StreamResponse.prepare:
+                if await response.prepare(request) is not request.writer and not request.writer.output_size:
+                    raise RuntimeError("the handler returned a response that was sent before")
+            elif not response.prepared:  # one that prepares in a way of its own, such as a file, does so only once
+                refuse_broken_fields(response.headers)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the fence: whatever a handler raises is answered
-            response = self._answer(request, error)
+            response = await self._answer(request, passage, error)
         seconds = perf_counter() - started
         passage.observe(request.method, response.status, seconds)
         if self._access_log:
@@ -126,7 +133,18 @@ class Gate:
         if EXPECT in request.headers:
             await invite_body(request)
 
-    def _answer(self, request: NodeRequest, error: BaseException) -> StreamResponse:
+    async def _answer(self, request: NodeRequest, passage: Passage, error: BaseException) -> StreamResponse:
+        """Return what tells the caller about ``error``, ready to be sent."""
+        response = self._explain(request, passage, error)
+        request.renew_writer()  # a head that could not be written has left its marks on the writer
+        try:
+            await response.prepare(request)
+        except ValueError as unsendable:  # the plugin's error brings headers of its own
+            request.renew_writer()
+            response = self._explain(request, passage, unsendable)
+        return response
+
+    def _explain(self, request: NodeRequest, passage: Passage, error: BaseException) -> StreamResponse:
         """Return what tells the caller about ``error``, and log what the caller is not told."""
         request_id = request.request_id
         if request.transport is None:
@@ -146,7 +164,7 @@ class Gate:
             if status_of(error) > 500:
                 self._log.warning("http.unavailable", code=error.code, reason=error.message, path=request.path)
             return problem_of(error, request_id)
-        self._log.error("http.failed", method=request.method, path=request.path, exc_info=error)
+        self._log.error("http.failed", method=request.method, path=request.path, route=passage.path, exc_info=error)
         return internal_problem(request_id)
 
     def _log_access(self, request: NodeRequest, response: StreamResponse, passage: Passage, seconds: float) -> None:

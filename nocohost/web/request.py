@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from aiohttp import hdrs, web
+from aiohttp.http import StreamWriter
 from structlog.contextvars import STRUCTLOG_KEY_PREFIX
 
 from nocohost.web.headers import protect
@@ -36,6 +37,10 @@ class NodeRequest(web.Request):
         """Note which route the request goes to; ``match_info`` and ``app`` come from it."""
         match.freeze()
         self._match_info = match
+
+    def renew_writer(self) -> None:
+        """Forget what was begun for a response of which nothing was sent."""
+        self._payload_writer = StreamWriter(self._protocol, self._loop)
 
     async def _prepare_hook(self, response: web.StreamResponse) -> None:
         # In place of ``on_response_prepare``, which takes two more frames for each request and which nobody can
