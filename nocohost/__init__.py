@@ -34,9 +34,17 @@ if TYPE_CHECKING:
     from nocohost.api.errors import PayloadTooLargeError as PayloadTooLargeError
     from nocohost.api.errors import PluginError as PluginError
     from nocohost.api.errors import QueueError as QueueError
+    from nocohost.api.errors import RecordConflictError as RecordConflictError
+    from nocohost.api.errors import RecordNotFoundError as RecordNotFoundError
+    from nocohost.api.errors import RecordValuesError as RecordValuesError
+    from nocohost.api.errors import ResourceError as ResourceError
+    from nocohost.api.errors import ResourceNotFoundError as ResourceNotFoundError
+    from nocohost.api.errors import ResourceQueryError as ResourceQueryError
     from nocohost.api.errors import StoreError as StoreError
     from nocohost.api.errors import UnknownKeyError as UnknownKeyError
     from nocohost.api.errors import UnservedError as UnservedError
+    from nocohost.api.field import Field as Field
+    from nocohost.api.field import Kind as Kind
     from nocohost.api.hookspecs import hookimpl as hookimpl
     from nocohost.api.hookspecs import hookspec as hookspec
     from nocohost.api.job import DeadLetter as DeadLetter
@@ -46,6 +54,12 @@ if TYPE_CHECKING:
     from nocohost.api.log import Log as Log
     from nocohost.api.mode import WorkerMode as WorkerMode
     from nocohost.api.principal import Principal as Principal
+    from nocohost.api.resource import Resource as Resource
+    from nocohost.api.resources import Page as Page
+    from nocohost.api.resources import Record as Record
+    from nocohost.api.resources import Resources as Resources
+    from nocohost.api.resources import Subscription as Subscription
+    from nocohost.api.resources import Subscriptions as Subscriptions
     from nocohost.api.routes import Route as Route
     from nocohost.api.routes import route as route
     from nocohost.api.schedule import Schedule as Schedule
@@ -76,15 +90,24 @@ _HOMES: Mapping[str, tuple[str, ...]] = {
         "PayloadTooLargeError",
         "PluginError",
         "QueueError",
+        "RecordConflictError",
+        "RecordNotFoundError",
+        "RecordValuesError",
+        "ResourceError",
+        "ResourceNotFoundError",
+        "ResourceQueryError",
         "StoreError",
         "UnknownKeyError",
         "UnservedError",
     ),
+    "api.field": ("Field", "Kind"),
     "api.hookspecs": ("hookimpl", "hookspec"),
     "api.job": ("DeadLetter", "Job", "Retry", "Snooze"),
     "api.log": ("Log",),
     "api.mode": ("WorkerMode",),
     "api.principal": ("Principal",),
+    "api.resource": ("Resource",),
+    "api.resources": ("Page", "Record", "Resources", "Subscription", "Subscriptions"),
     "api.routes": ("Route", "route"),
     "api.schedule": ("Schedule",),
     "api.service": ("Backoff", "JobType", "Rate", "Service"),
@@ -108,11 +131,13 @@ __all__ = [
     "Database",
     "DeadLetter",
     "FenceLostError",
+    "Field",
     "Hooks",
     "Job",
     "JobConflictError",
     "JobNotFoundError",
     "JobType",
+    "Kind",
     "Lock",
     "LockLostError",
     "LockTimeoutError",
@@ -120,6 +145,7 @@ __all__ = [
     "Log",
     "NocohostError",
     "Node",
+    "Page",
     "PayloadError",
     "PayloadTooLargeError",
     "PluginError",
@@ -127,6 +153,15 @@ __all__ = [
     "Queue",
     "QueueError",
     "Rate",
+    "Record",
+    "RecordConflictError",
+    "RecordNotFoundError",
+    "RecordValuesError",
+    "Resource",
+    "ResourceError",
+    "ResourceNotFoundError",
+    "ResourceQueryError",
+    "Resources",
     "Retry",
     "Route",
     "Schedule",
@@ -135,6 +170,8 @@ __all__ = [
     "Signals",
     "Snooze",
     "StoreError",
+    "Subscription",
+    "Subscriptions",
     "UnknownKeyError",
     "UnservedError",
     "WorkerMode",

@@ -9,6 +9,7 @@ from nocohost.api.clock import Clock
 from nocohost.api.job import Job
 from nocohost.api.log import Log
 from nocohost.api.mode import WorkerMode
+from nocohost.api.resources import Resources
 from nocohost.api.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -181,7 +182,8 @@ class App(Protocol):
     """The node as its plugins see it.
 
     While hooks register, ``serving``, ``mode``, ``node``, ``settings``, ``hooks``, ``clock`` and ``log`` work;
-    ``queue``, ``schedules``, ``database``, ``locks`` and ``signals`` raise ``AppNotOpenError`` until ``node_lifespan``.
+    ``queue``, ``schedules``, ``database``, ``resources``, ``locks`` and ``signals`` raise ``AppNotOpenError`` until
+    ``node_lifespan``.
     """
 
     @property
@@ -203,6 +205,10 @@ class App(Protocol):
     @property
     def schedules(self) -> Schedules:
         """Return the door to the schedules."""
+
+    @property
+    def resources(self) -> Resources:
+        """Return the door to the tables that plugins share."""
 
     @property
     def locks(self) -> Locks:

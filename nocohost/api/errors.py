@@ -1,8 +1,9 @@
 """Every error nocohost raises on purpose, under one base.
 
 An error carries a stable ``code``, a ``message`` (what is wrong, and where) and a ``hint`` (what to do about it).
-Four families say who is told: the operator (``ConfigError``), the log, because a guest is at fault (``PluginError``),
-the caller of the queue (``QueueError``), or whoever asked the database (``StoreError``).
+Five families say who is told: the operator (``ConfigError``), the log, because a guest is at fault (``PluginError``),
+the caller of the queue (``QueueError``) or of a resource (``ResourceError``), or whoever asked the database
+(``StoreError``).
 """
 
 from collections.abc import Sequence
@@ -221,6 +222,46 @@ class UnservedError(QueueError):
     """No live node serves the key, and the policy is to refuse such jobs."""
 
     code = "queue.unserved"
+
+
+class ResourceError(NocohostError):
+    """A resource cannot be read or written as asked; ``faults`` lists everything that is wrong, by field."""
+
+    code = "resource.error"
+
+    def __init__(self, message: str, *, hint: str = "", code: str = "", faults: Sequence[str] = ()) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.faults = tuple(faults)
+
+
+class ResourceNotFoundError(ResourceError):
+    """No installed plugin declares this resource."""
+
+    code = "resource.unknown"
+
+
+class RecordNotFoundError(ResourceError):
+    """The resource has no record with this key."""
+
+    code = "resource.record_not_found"
+
+
+class ResourceQueryError(ResourceError):
+    """The filter, sort, fields or cursor cannot be understood."""
+
+    code = "resource.query"
+
+
+class RecordValuesError(ResourceError):
+    """The values do not fit the fields of the resource."""
+
+    code = "resource.values"
+
+
+class RecordConflictError(ResourceError):
+    """The values contradict other records: a key is taken, or what is referred to is not there."""
+
+    code = "resource.conflict"
 
 
 class StoreError(NocohostError):

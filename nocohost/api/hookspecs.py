@@ -13,6 +13,7 @@ from pluggy import HookimplMarker, HookspecMarker
 from nocohost.api.app import App
 from nocohost.api.check import Check
 from nocohost.api.principal import Principal
+from nocohost.api.resource import Resource
 from nocohost.api.routes import Route
 from nocohost.api.schedule import Schedule
 from nocohost.api.service import JobType, Service
@@ -43,6 +44,15 @@ class DeclarationHooks:
 
         Called: once on every node and in every child.
         Returns: a list of ``JobType``.
+        If it raises: the plugin's declarations are quarantined, and with them all its other entry points.
+        """
+
+    @hookspec
+    def register_resources(self) -> Sequence[Resource]:  # type: ignore[empty-body]
+        """Declare the tables that the plugin shares with the API, with tasks and with workflows.
+
+        Called: once on every node and in every child.
+        Returns: a list of ``Resource``, each named ``plugin.noun`` after the plugin that declares it.
         If it raises: the plugin's declarations are quarantined, and with them all its other entry points.
         """
 

@@ -15,6 +15,7 @@ from nocohost.api.errors import AttemptCancelledError, NestedWriteError
 from nocohost.api.job import Claim, Job
 from nocohost.api.log import Log
 from nocohost.api.mode import WorkerMode
+from nocohost.api.resources import Resources
 from nocohost.store.blocking import BlockingDatabase, through
 
 if TYPE_CHECKING:
@@ -199,6 +200,11 @@ class TwinApp:
     def schedules(self) -> Schedules:
         """Return the door to the schedules, for ``wait``."""
         return self._app.schedules
+
+    @property
+    def resources(self) -> Resources:
+        """Return the door to the tables that plugins share, for ``wait``."""
+        return self._app.resources
 
     @property
     def locks(self) -> Locks:

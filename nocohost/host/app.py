@@ -9,6 +9,7 @@ from nocohost.api.errors import AppNotOpenError, UnknownKeyError
 from nocohost.api.keys import nearest
 from nocohost.api.log import Log
 from nocohost.api.mode import WorkerMode
+from nocohost.api.resources import Resources
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -49,6 +50,7 @@ class NodeApp:
         self._queue: Queue | None = None
         self._database: Database | None = None
         self._schedules: Schedules | None = None
+        self._resources: Resources | None = None
         self._locks: Locks | None = None
         self._signals: Signals | None = None
 
@@ -91,6 +93,11 @@ class NodeApp:
         return _opened(self._schedules, "schedules")
 
     @property
+    def resources(self) -> Resources:
+        """Return the door to the tables that plugins share."""
+        return _opened(self._resources, "resources")
+
+    @property
     def locks(self) -> Locks:
         """Return the locks of the cluster."""
         return _opened(self._locks, "locks")
@@ -116,6 +123,7 @@ class NodeApp:
         locks: Locks | None = None,
         signals: Signals | None = None,
         schedules: Schedules | None = None,
+        resources: Resources | None = None,
     ) -> None:
         """Open the doors to the database, the queue and what stands on them; from here on the app is whole."""
         self._database = database
@@ -123,6 +131,7 @@ class NodeApp:
         self._locks = locks
         self._signals = signals
         self._schedules = schedules
+        self._resources = resources
 
 
 OpenT = TypeVar("OpenT")

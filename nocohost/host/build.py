@@ -20,6 +20,8 @@ from nocohost.queue.schedule_door import ScheduleDoor
 from nocohost.store.database import SqlDatabase, open_database
 from nocohost.store.hints import SCHEDULE, Hints, make_hints
 from nocohost.store.locks import LeaseLocks
+from nocohost.store.resources.door import SqlResources
+from nocohost.store.resources.standing import StandingOrders
 from nocohost.store.revisions import MigrationSet, core_migrations, migration_sets
 from nocohost.store.signals import HintSignals
 
@@ -52,7 +54,12 @@ class NodeParts:
         """
         schedules = ScheduleDoor(self.database, queue.checked)
         schedules.on_changed = partial(self.hints.send, SCHEDULE)
-        self.app.open(self.database, queue, locks=self.locks, signals=self.signals, schedules=schedules)
+        declared = self.declarations.resources
+        orders = StandingOrders(self.database, declared, queue)
+        resources = SqlResources(self.database, declared, queue, orders)
+        self.app.open(
+            self.database, queue, locks=self.locks, signals=self.signals, schedules=schedules, resources=resources
+        )
         return schedules
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What every node must know of the plugins: job types, settings, published hooks. Data, no behaviour.
+"""What every node must know of the plugins: job types, resources, settings, published hooks. Data, no behaviour.
 
 Declarations are loaded on every node and in every child, whatever the worker mode, so that a payload is checked on the
 node that receives it.
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from nocohost.api.errors import PluginContractError
 from nocohost.api.keys import nearest
 from nocohost.api.log import Log
+from nocohost.api.resource import Resource
 from nocohost.api.service import JobType
 from nocohost.plugins.catalogue import Catalogue
 from nocohost.plugins.contract import Specification
@@ -35,6 +36,8 @@ class Declarations:
 
     job_types: Mapping[str, JobType]
     """By service key. A key without one takes any JSON object; a job type alone declares no key."""
+    resources: Mapping[str, Resource]
+    """By name, sorted."""
     verdicts: Mapping[CatalogueEntry, Verdict]
     """Every entry point that cannot be active on any node: by metadata, or because its declarations failed."""
     states: tuple[EntryState, ...]
@@ -108,6 +111,7 @@ def load_declarations(
     log_failures(states, log)
     return Declarations(
         job_types=MappingProxyType({job_type.key: job_type for draft in live for job_type in draft.job_types}),
+        resources=_resources(live),
         verdicts=MappingProxyType(verdicts),
         states=states,
         setting_faults=faults,
@@ -116,6 +120,11 @@ def load_declarations(
         _drafts=live,
         _settings=MappingProxyType(settings),
     )
+
+
+def _resources(drafts: Iterable[Draft]) -> Mapping[str, Resource]:
+    by_name = {resource.name: resource for draft in drafts for resource in draft.resources}
+    return MappingProxyType(dict(sorted(by_name.items())))
 
 
 def log_failures(states: Iterable[EntryState], log: Log) -> None:

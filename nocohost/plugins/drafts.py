@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nocohost.api.errors import PluginContractError, PluginError
+from nocohost.api.resource import Resource
 from nocohost.api.service import JobType
 from nocohost.plugins import returns
 from nocohost.plugins.catalogue import Catalogue
@@ -40,6 +41,7 @@ class Draft:
     """The implementations that passed every check."""
     model: "type[BaseModel] | None" = None
     job_types: tuple[JobType, ...] = ()
+    resources: tuple[Resource, ...] = ()
     classes: tuple[type, ...] = ()
     hooks: tuple[Specification, ...] = ()
     error: PluginError | None = None
@@ -80,6 +82,8 @@ def _take_steps(draft: Draft, core: Mapping[str, Specification], loader: Loader)
         draft.classes, draft.hooks = _call(draft, call, lambda value: returns.published(value, draft.plugin), loader)
     if call := calls.get("register_jobs"):
         draft.job_types = _call(draft, call, returns.job_types, loader)
+    if call := calls.get("register_resources"):
+        draft.resources = _call(draft, call, lambda value: returns.resources(value, draft.plugin), loader)
 
 
 def _call(draft: Draft, call: Callable[[], Any], check: Callable[[object], T], loader: Loader) -> T:
@@ -99,7 +103,12 @@ def _reject(drafts: Sequence[Draft], core: Mapping[str, Specification], catalogu
     live = [draft for draft in drafts if draft.error is None]
     known = dict(core) | {hook.hook: hook for draft in live for hook in draft.hooks}
     errors: dict[str, PluginError] = {}
-    for plugin, error in (*_shared_keys(live, catalogue), *_shared_hooks(live), *_shared_models(live)):
+    for plugin, error in (
+        *_shared_keys(live, catalogue),
+        *_shared_hooks(live),
+        *_shared_models(live),
+        *_shared_resources(live),
+    ):
         errors.setdefault(plugin, error)
     for draft in live:
         if all(found.hook in core for found in draft.implementations):
@@ -151,6 +160,18 @@ def _shared_models(drafts: Iterable[Draft]) -> Iterable[tuple[str, PluginError]]
         if len(sharers) > 1:
             for draft in sharers:
                 yield draft.plugin, _shared(f"the settings {model.__name__} are declared", sharers)
+
+
+def _shared_resources(drafts: Iterable[Draft]) -> Iterable[tuple[str, PluginError]]:
+    """Find names that two plugins give, whose own names differ in ``-`` and ``_`` only."""
+    by_name: dict[str, list[Draft]] = {}
+    for draft in drafts:
+        for resource in draft.resources:
+            by_name.setdefault(resource.name, []).append(draft)
+    for name, sharers in by_name.items():
+        if len(sharers) > 1:
+            for draft in sharers:
+                yield draft.plugin, _shared(f"the resource {name} is declared", sharers)
 
 
 def _shared(what: str, sharers: Sequence[Draft]) -> PluginContractError:

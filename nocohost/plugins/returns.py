@@ -9,9 +9,11 @@ from pydantic import BaseModel
 
 from nocohost.api.check import Check
 from nocohost.api.errors import PluginContractError
+from nocohost.api.resource import Resource
 from nocohost.api.routes import Route, route
 from nocohost.api.schedule import Schedule
 from nocohost.api.service import JobType, Service
+from nocohost.node.plugin_name import plugin_slug
 from nocohost.plugins.contract import Specification, check_handler, is_async, specifications_of
 from nocohost.plugins.paths import claim_of
 
@@ -34,6 +36,18 @@ def job_types(value: object) -> tuple[JobType, ...]:
             raise PluginContractError(f"the payload of job type {job_type.key} is {_kind(payload)}, no pydantic model")
     _unique([job_type.key for job_type in types], "register_jobs declares {} twice")
     return types
+
+
+def resources(value: object, plugin: str) -> tuple[Resource, ...]:
+    """Return what ``register_resources`` gave, if it is a list of resources, each with a name of its own."""
+    found = _list_of(Resource, value, "register_resources")
+    for resource in found:
+        if plugin_slug(resource.name.partition(".")[0]) != plugin_slug(plugin):
+            raise PluginContractError(
+                f"register_resources of {plugin} declares {resource.name}", hint=f"name it {plugin}.noun"
+            )
+    _unique([resource.name for resource in found], "register_resources declares {} twice")
+    return found
 
 
 def published(value: object, publisher: str) -> tuple[tuple[type, ...], tuple[Specification, ...]]:

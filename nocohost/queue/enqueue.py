@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic_core import from_json
@@ -149,18 +150,32 @@ class JobQueue:
             return ()
         return await self._lookout.warnings(key, connection)
 
+    @property
+    def payload_bytes(self) -> int:
+        """Return how large a payload may be."""
+        return self._payload_bytes
+
+    async def enqueue_texts(self, jobs: Sequence[tuple[str, str]], connection: "AsyncConnection") -> None:
+        """Make a job of each (key, payload as JSON text) in the caller's transaction.
+
+        Nothing is refused here, whoever declares or serves the key: a write must not fail for those it is told to. A
+        payload that does not fit becomes a dead letter where it is run.
+        """
+        news = []
+        for key, text in jobs:
+            job_type = self._job_type(key) or JobType(key)
+            news.append(NewJob(new_id(), key, text, job_type.priority, None, None, None, job_type.unique_seconds, b""))
+        await _insert_pages(connection, news)
+        for key in {key for key, _ in jobs}:
+            on_commit(connection, partial(self.on_enqueued, key))
+
     def checked(self, key: str, payload: Any) -> Any:
         """Return the payload as it is stored under ``key``; raises as ``enqueue`` does, and makes no job."""
         new, _ = self._new_job(self._terms(key, None, None, None), payload, None)
         return from_json(new.payload)
 
     def _terms(self, key: str, run_at: datetime | None, priority: int | None, group: str | None) -> Terms:
-        if key not in self._keys and key not in self._external:
-            suggestion = nearest(key, self._keys | self._external)
-            raise UnknownKeyError(
-                f"no installed plugin declares the service key {key!r}",
-                hint=f"did you mean {suggestion!r}?" if suggestion else "see: nocohost plugins list",
-            )
+        self.require_key(key)
         job_type = self._job_type(key) or JobType(key)
         return Terms(
             key,
@@ -177,6 +192,15 @@ class JobQueue:
         checked_key = _checked_text("idempotency key", idempotency_key)
         new = NewJob(new_id(), key, text, priority, run_at, group, checked_key, job_type.unique_seconds, digest)
         return new, seen
+
+    def require_key(self, key: str) -> None:
+        """Raise ``UnknownKeyError`` for a key that nobody declares."""
+        if key not in self._keys and key not in self._external:
+            suggestion = nearest(key, self._keys | self._external)
+            raise UnknownKeyError(
+                f"no installed plugin declares the service key {key!r}",
+                hint=f"did you mean {suggestion!r}?" if suggestion else "see: nocohost plugins list",
+            )
 
     def _refuse_nested(self, key: str) -> None:
         if self._database.in_write_transaction:

@@ -198,6 +198,20 @@ ticks = Table(
 )
 """A tick that made a job; its row and the job are one transaction, so a tick fires once per cluster."""
 
+subscriptions = Table(
+    "nocohost_subscriptions",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("resource", Text, nullable=False),
+    Column("key", Text, nullable=False, comment="service key of the jobs that a change makes"),
+    Column("changes", JSON, nullable=False, comment="some of create, update, delete"),
+    Column("fields", JSON, nullable=False, comment="of updates only those in which one of these changed; [] for all"),
+    Column("data", JSON, nullable=False, comment="carried to every job"),
+    Column("changed_at", Instant, nullable=False),
+    Index("nocohost_subscriptions_resource", "resource"),
+)
+"""Standing orders: which jobs a change of a resource makes, in the transaction of its writer."""
+
 locks = Table(
     "nocohost_locks",
     metadata,

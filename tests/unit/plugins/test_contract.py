@@ -40,6 +40,7 @@ def test_the_hooks_of_the_host_and_where_they_belong() -> None:
     assert {hook: (known.arguments, known.groups) for hook, known in CORE.items()} == {
         "register_settings": ((), (DECLARATIONS,)),
         "register_jobs": ((), (DECLARATIONS,)),
+        "register_resources": ((), (DECLARATIONS,)),
         "register_hookspecs": ((), (DECLARATIONS,)),
         "register_services": (("app",), (SERVICES,)),
         "serve_requests": (("app",), (REQUESTS,)),
@@ -161,7 +162,7 @@ def test_a_function_named_like_a_hook_is_refused_without_its_marker_but_an_impor
         ("authenticate_requests", "authenticate_request"),
         ("node_lifspan", "node_lifespan"),
         ("register_step_forms", ""),
-        ("register_resources", ""),
+        ("register_forms", ""),
         ("register_routes", ""),
         ("serve", ""),
         ("x", ""),
