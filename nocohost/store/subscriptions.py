@@ -11,7 +11,7 @@ from nocohost.api.resources import Change, Subscription
 from nocohost.store.schema import subscriptions
 from nocohost.store.types import db_now
 
-COLUMNS = [column for column in subscriptions.c if column.name != "changed_at"]
+COLUMNS = tuple(column for column in subscriptions.c if column.name != "changed_at")
 
 
 async def put_subscription(connection: AsyncConnection, subscription: Subscription) -> None:
