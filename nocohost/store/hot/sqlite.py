@@ -25,15 +25,17 @@ INSERT = """
 INSERT INTO nocohost_jobs (id, key, state, payload, priority, run_at, enqueued_at, "group", idempotency_key)
 VALUES (?, ?, 'pending', ?, ?, max(ifnull(?, 0), nocohost_now()), ?, ?, ?)
 """
+# The index is named: once somebody has run ANALYZE, the whole table would be read for a key without groups.
 ANY_DUE = """
 SELECT EXISTS (SELECT 1 FROM nocohost_jobs
                WHERE key = :key AND state = 'pending' AND "group" IS NULL AND run_at <= nocohost_now())
-    OR EXISTS (SELECT 1 FROM nocohost_jobs
+    OR EXISTS (SELECT 1 FROM nocohost_jobs INDEXED BY nocohost_jobs_group
                WHERE key = :key AND "group" IS NOT NULL AND state = 'pending' AND run_at <= nocohost_now())
 """
 MAY_CLAIM = """
 SELECT EXISTS (SELECT 1 FROM nocohost_nodes WHERE id = ? AND state = 'serving' AND lease_until > nocohost_now())
 """
+# The heads are looked up, not joined: once somebody has run ANALYZE, a join reads the whole table for a Bloom filter.
 CLAIM = """
 WITH RECURSIVE names(name) AS (
   SELECT min("group") FROM nocohost_jobs WHERE key = :key AND "group" IS NOT NULL
@@ -54,8 +56,8 @@ WHERE NOT EXISTS (SELECT 1 FROM nocohost_keys WHERE key = :key AND paused_at IS 
   SELECT id FROM (
     SELECT * FROM plain
     UNION ALL
-    SELECT j.id, j.priority, j.run_at FROM heads JOIN nocohost_jobs AS j ON j.id = heads.id
-    WHERE j.state = 'pending' AND j.priority >= :floor AND j.run_at <= :now
+    SELECT j.id, j.priority, j.run_at FROM nocohost_jobs AS j
+    WHERE j.id IN (SELECT id FROM heads) AND j.state = 'pending' AND j.priority >= :floor AND j.run_at <= :now
   ) ORDER BY priority, run_at, id LIMIT :slots)
 RETURNING id, key, payload, priority, "group", run_at, enqueued_at, attempts, losses, crashes, fence
 """
