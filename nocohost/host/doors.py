@@ -86,6 +86,7 @@ class Doors:
             health=self._status,
             registry=self._registry,
             declared=self._parts.known_keys,
+            resources=self._parts.declarations.resources,
             wake=wake,
         )
         deadlines = Deadlines(settings.http.header_seconds, settings.http.body_seconds, settings.http.idle_seconds)

@@ -7,6 +7,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from nocohost.api.app import App
+from nocohost.api.resource import Resource
 from nocohost.api.routes import Route
 from nocohost.node.settings import HttpSettings
 from nocohost.web.access import Access
@@ -20,11 +21,14 @@ from nocohost.web.metrics import RequestMetrics
 from nocohost.web.nodes_api import node_operations
 from nocohost.web.openapi import Operation, add_operations
 from nocohost.web.queues_api import queue_operations
+from nocohost.web.resources_api import PATH as RESOURCES_PATH
+from nocohost.web.resources_api import refuse_unknown, resource_operations
 from nocohost.web.routing import add_plugin_routes
 from nocohost.web.scaling_api import scaling_operations
 from nocohost.web.schedules_api import schedule_operations
 
 GET = ("GET", "HEAD")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 def _nobody(key: str) -> None:
@@ -41,8 +45,12 @@ def build_application(
     registry: CollectorRegistry,
     declared: Mapping[str, str] = MappingProxyType({}),
     wake: Wake = _nobody,
+    resources: Mapping[str, Resource] = MappingProxyType({}),
 ) -> web.Application:
-    """Return the application of a requests node; ``routes`` are (plugin, route) pairs, the last two as in ``web.keys``.
+    """Return the application of a requests node.
+
+    ``routes`` are (plugin, route) pairs, ``declared`` and ``wake`` as in ``web.keys``; ``resources`` are served
+    by their names.
 
     Every route is refused to whoever lacks its permission; none can be added past this function. Raises
     ``PluginContractError`` for routes that ``route_faults`` names.
@@ -54,18 +62,21 @@ def build_application(
     gate = Gate(application, access, hosts, RequestMetrics(registry), log=app.log, access_log=settings.access_log)
     application[GATE] = gate
     add_health_routes(gate, health)
-    add_operations(gate, api_operations())
+    add_operations(gate, api_operations(resources))
+    for path in (f"{RESOURCES_PATH}/{{name}}", f"{RESOURCES_PATH}/{{name}}/{{key:.+}}"):
+        gate.add(METHODS, path, refuse_unknown, permission="api.read")
     add_plugin_routes(gate, routes)
     return application
 
 
-def api_operations() -> list[Operation]:
-    """Return everything that ``/api/v1`` answers."""
+def api_operations(resources: Mapping[str, Resource] = MappingProxyType({})) -> list[Operation]:
+    """Return everything that ``/api/v1`` answers, the records of the declared ``resources`` included."""
     return [
         *job_operations(),
         *many_jobs_operations(),
         *node_operations(),
         *queue_operations(),
+        *resource_operations(resources),
         *scaling_operations(),
         *schedule_operations(),
     ]

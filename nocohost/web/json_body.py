@@ -29,8 +29,20 @@ class JsonError(RequestRefusedError, ValueError):
 async def read_model(request: web.Request, model: type[ModelT]) -> ModelT:
     """Return the body of the request as ``model``.
 
+    Raises problems as ``read_object`` does, and 422 with every fault for what does not fit the model.
+    """
+    value = await read_object(request)
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise RequestRefusedError(422, "The body does not fit.", faults=faults_of(error)) from error
+
+
+async def read_object(request: web.Request) -> dict[str, Any]:
+    """Return the body of the request, a JSON object.
+
     Raises problems: 415 for another media type, 413 for too large a body (before it is read, when its length is told),
-    400 for what is no strict JSON, 422 with every fault for what does not fit the model.
+    400 for what is no strict JSON, 422 for what is no object.
     """
     if request.content_type != MEDIA_TYPE or (request.charset or "utf-8").lower() != "utf-8":
         raise RequestRefusedError(415, f"The body must be {MEDIA_TYPE}, in UTF-8.", hint=f"Content-Type: {MEDIA_TYPE}")
@@ -39,10 +51,7 @@ async def read_model(request: web.Request, model: type[ModelT]) -> ModelT:
     value = strict_loads(await request.read())
     if not isinstance(value, dict):
         raise RequestRefusedError(422, "The body must be a JSON object.")
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        raise RequestRefusedError(422, "The body does not fit.", faults=faults_of(error)) from error
+    return value
 
 
 def faults_of(error: ValidationError) -> Sequence[str]:

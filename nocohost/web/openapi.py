@@ -34,6 +34,19 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedSchema:
+    """A JSON Schema that no model stands for, such as that of a plugin's table."""
+
+    name: str
+    schema: Mapping[str, Any]
+    needs: Sequence["NamedSchema"] = ()
+    """What it refers to."""
+
+
+Shape = type[BaseModel] | NamedSchema
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
     """One method of one path of the API: how it is served, and how it is described."""
 
@@ -42,10 +55,13 @@ class Operation:
     handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     permission: str
     summary: str
-    answers: Mapping[int, type[BaseModel]]
-    body: type[BaseModel] | None = None
+    answers: Mapping[int, Shape | None]
+    """By status; None for an answer without a body."""
+    body: Shape | None = None
     parameters: Sequence[Parameter] = ()
     problems: Sequence[int] = ()
+    name: str = ""
+    """Its name in the description, where the handler's own will not do."""
 
 
 def add_operations(gate: Gate, operations: Sequence[Operation]) -> None:
@@ -68,7 +84,9 @@ def add_operations(gate: Gate, operations: Sequence[Operation]) -> None:
 
 def describe(operations: Sequence[Operation]) -> dict[str, Any]:
     """Return the OpenAPI document of the operations."""
-    models = {Problem: None} | {model: None for operation in operations for model in _models(operation)}
+    shapes = [shape for operation in operations for shape in _shapes(operation)]
+    models = {Problem: None} | {shape: None for shape in shapes if not isinstance(shape, NamedSchema)}
+    named = [each for shape in shapes if isinstance(shape, NamedSchema) for each in (shape, *shape.needs)]
     _, definitions = models_json_schema([(model, "serialization") for model in models], ref_template=REFERENCE)
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
@@ -80,31 +98,33 @@ def describe(operations: Sequence[Operation]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-            "schemas": definitions["$defs"],
+            "schemas": definitions["$defs"] | {each.name: dict(each.schema) for each in named},
         },
     }
 
 
-def _models(operation: Operation) -> list[type[BaseModel]]:
-    return [*operation.answers.values(), *([operation.body] if operation.body else [])]
+def _shapes(operation: Operation) -> list[Shape]:
+    return [shape for shape in (*operation.answers.values(), operation.body) if shape is not None]
 
 
 def _describe(operation: Operation) -> dict[str, Any]:
     described: dict[str, Any] = {
-        "operationId": operation.handler.__name__,
+        "operationId": operation.name or getattr(operation.handler, "__name__", ""),
         "summary": operation.summary,
         "description": f"Permission: `{operation.permission}`.",
         "responses": {
-            **{str(status): _answer(status, model) for status, model in operation.answers.items()},
+            **{str(status): _answer(status, shape) for status, shape in operation.answers.items()},
             **{str(status): _problem(status) for status in sorted({*operation.problems, 401, 403, 503})},
         },
     }
     parameters: list[dict[str, Any]] = [
         {"name": one.name, "in": one.place, "description": one.description, "schema": dict(one.schema)}
+        | ({"required": True} if one.place == "path" else {})
         for one in operation.parameters
     ]
+    described_already = {one.name for one in operation.parameters if one.place == "path"}
     for name, schema in PATH_PARAMETERS.items():
-        if f"{{{name}}}" in operation.path:
+        if f"{{{name}}}" in operation.path and name not in described_already:
             parameters.append({"name": name, "in": "path", "required": True, "schema": dict(schema)})
     if parameters:
         described["parameters"] = parameters
@@ -113,9 +133,11 @@ def _describe(operation: Operation) -> dict[str, Any]:
     return described
 
 
-def _answer(status: int, model: type[BaseModel]) -> dict[str, Any]:
-    answer: dict[str, Any] = {"description": HTTPStatus(status).phrase, "content": {JSON: _schema(model)}}
-    if status == HTTPStatus.ACCEPTED:
+def _answer(status: int, shape: Shape | None) -> dict[str, Any]:
+    answer: dict[str, Any] = {"description": HTTPStatus(status).phrase}
+    if shape is not None:
+        answer["content"] = {JSON: _schema(shape)}
+    if status in (HTTPStatus.CREATED, HTTPStatus.ACCEPTED):
         answer["headers"] = {hdrs.LOCATION: {"schema": {"type": "string"}}}
     return answer
 
@@ -124,5 +146,6 @@ def _problem(status: int) -> dict[str, Any]:
     return {"description": HTTPStatus(status).phrase, "content": {CONTENT_TYPE: _schema(Problem)}}
 
 
-def _schema(model: type[BaseModel]) -> dict[str, Any]:
-    return {"schema": {"$ref": REFERENCE.format(model=model.__name__)}}
+def _schema(shape: Shape) -> dict[str, Any]:
+    name = shape.name if isinstance(shape, NamedSchema) else shape.__name__
+    return {"schema": {"$ref": REFERENCE.format(model=name)}}

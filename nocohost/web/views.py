@@ -127,6 +127,52 @@ class SchedulePageView(BaseModel):
     next: str | None = Field(description="give it as after; null on the last page")
 
 
+class FieldView(BaseModel):
+    """One field of a resource."""
+
+    name: str
+    title: str = Field(description="how people call it; empty where the plugin does not say")
+    kind: Literal[
+        "integer",
+        "float",
+        "decimal",
+        "boolean",
+        "text",
+        "choice",
+        "instant",
+        "date",
+        "time",
+        "uuid",
+        "json",
+        "binary",
+    ]
+    nullable: bool
+    required: bool = Field(description="must be given when a record is created")
+    computed: bool = Field(description="made by the database, cannot be given")
+    length: int | None = Field(description="characters that a text may have")
+    scale: int | None = Field(description="digits of a decimal after the point")
+    choices: list[str]
+    operators: list[str] = Field(description="what a filter may ask of it")
+
+
+class ResourceView(BaseModel):
+    """A table that a plugin shares."""
+
+    name: str
+    title: str
+    key: list[str] = Field(description="fields of the primary key, in the order of the path")
+    read: str = Field(description="the permission to read it")
+    write: str = Field(description="the permission to write it")
+    fields: list[FieldView]
+
+
+class ResourcePageView(BaseModel):
+    """The resources that the caller may read."""
+
+    items: list[ResourceView]
+    next: str | None
+
+
 class ScalingView(BaseModel):
     """How much work a key has now."""
 

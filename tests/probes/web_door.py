@@ -13,6 +13,7 @@ from probes.fake_app import ListLog
 from prometheus_client import CollectorRegistry
 
 from nocohost.api.principal import Principal
+from nocohost.api.resource import Resource
 from nocohost.api.routes import Route
 from nocohost.node.clock import SystemClock
 from nocohost.node.settings import HttpSettings
@@ -134,6 +135,7 @@ async def open_door(
     registry: CollectorRegistry | None = None,
     per_address: int = 100,
     declared: Mapping[str, str] = MappingProxyType({}),
+    resources: Mapping[str, Resource] = MappingProxyType({}),
     wake: Callable[[str], None] = lambda key: None,
 ) -> AsyncIterator[Door]:
     """Serve the routes of one plugin, the API and health within the block."""
@@ -147,6 +149,7 @@ async def open_door(
         health=health or FakeHealth(),
         registry=registry or CollectorRegistry(),
         declared=declared,
+        resources=resources,
         wake=wake,
     )
     async with serve(application, app.log, deadlines=deadlines, per_address=per_address) as door:
