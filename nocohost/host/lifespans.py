@@ -60,7 +60,7 @@ class HeldLifespan:
             async with self._lifespan:
                 self._entered.set()
                 await self._leaving.wait()
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin-load fence, and it is told in both places
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - the plugin-load fence; told twice
             return error
         return None
 

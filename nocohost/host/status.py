@@ -105,8 +105,8 @@ async def _ask(check: Check) -> str | None:
     """Return what the check says, within a task: raising is how it says that something is wrong."""
     try:
         said: object = await check.probe()
-    except SystemExit as error:  # through a task it would end the node
-        raise PluginError(f"SystemExit: {error}") from error
+    except (SystemExit, KeyboardInterrupt) as error:  # through a task it would end the node
+        raise PluginError(f"{type(error).__name__}: {error}") from error
     if not (said is None or isinstance(said, str)):
         raise TypeError(f"the check returned {type(said).__name__}, not text or None")
     return said

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -289,7 +289,12 @@ def _checked_instant(run_at: datetime | None) -> datetime | None:
         raise PayloadError(
             f"run_at {run_at!s} has no time zone", hint="give an aware instant, such as datetime(..., tzinfo=UTC)"
         )
-    return run_at
+    try:
+        return run_at.astimezone(UTC)
+    except OverflowError:
+        raise PayloadError(
+            f"run_at {run_at!s} is outside the years 1 to 9999 in UTC", hint="leave it out to run the job now"
+        ) from None
 
 
 def _checked_text(what: str, text: str | None) -> str | None:

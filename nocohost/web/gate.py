@@ -105,7 +105,7 @@ class Gate:
                     raise RuntimeError("the handler returned a response that was sent before")
             elif not response.prepared:  # one that prepares in a way of its own, such as a file, does so only once
                 refuse_broken_fields(response.headers)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the fence: whatever a handler raises is answered
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - the fence: all of it is answered
             response = await self._answer(request, passage, error)
         seconds = perf_counter() - started
         passage.observe(request.method, response.status, seconds)

@@ -94,8 +94,9 @@ async def test_what_a_handler_raises_comes_back_as_text(bench: Bench, key: str) 
         traces.append(caught.value.trace)
         return caught.value.message
 
-    texts = await asyncio.gather(text("raise"), text("exit"), text("odd"))
+    texts = await asyncio.gather(text("raise"), text("exit"), text("odd"), text("interrupt"))
     assert texts[:2] == ["ValueError: no such trick", "SystemExit: 3"]
+    assert texts[3] == "KeyboardInterrupt: own"
     assert texts[2].startswith("what the handler returned is not JSON: the whole is a set; return None, a JSON value")
     assert any('raise ValueError("no such trick")' in trace for trace in traces)
 

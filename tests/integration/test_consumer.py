@@ -71,7 +71,7 @@ async def test_failures_are_charged_until_the_job_is_a_dead_letter(database: Sql
     assert row.last_error == "ValueError: no \\x00 such order \\ud800"
 
 
-@pytest.mark.parametrize("crash", [SystemExit(3), asyncio.CancelledError()])
+@pytest.mark.parametrize("crash", [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError()])
 async def test_no_crash_of_a_handler_stops_the_consumer(database: SqlDatabase, crash: BaseException) -> None:
     async def handler(job: Job) -> None:
         if job.attempt == 1:

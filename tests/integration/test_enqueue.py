@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -193,6 +193,18 @@ async def test_run_at(database: SqlDatabase) -> None:
     queue = make_queue(database)
     with pytest.raises(PayloadError, match="no time zone"):
         await queue.enqueue(KEY, {}, run_at=datetime(2030, 1, 1))  # noqa: DTZ001
+    ends = (
+        datetime.max.replace(tzinfo=timezone(-timedelta(hours=14))),
+        datetime.min.replace(tzinfo=timezone(timedelta(hours=14))),
+    )
+    for outside in ends:
+        with pytest.raises(PayloadError, match="outside the years"):
+            await queue.enqueue(KEY, {}, run_at=outside)
+        with pytest.raises(PayloadError, match="outside the years"):
+            await queue.enqueue_many(KEY, [{}, {}], run_at=outside)
+    for instant in (datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC)):
+        job = await queue.enqueue(KEY, {}, run_at=instant)
+        assert (await read_job(database, job.id)).run_at >= min(instant, job.enqueued_at)
     past = await read_job(database, (await queue.enqueue(KEY, {}, run_at=datetime(1999, 1, 1, tzinfo=UTC))).id)
     assert past.run_at - past.enqueued_at < timedelta(seconds=1)
     far = datetime(2999, 1, 1, 12, 30, 15, 123456, tzinfo=UTC)

@@ -64,7 +64,7 @@ async def test_a_plugin_whose_schema_does_not_fit_is_dropped_however_its_migrati
     await parts.database.close()
 
 
-@pytest.mark.parametrize("fault", [SystemExit(3), RuntimeError("no luck")])
+@pytest.mark.parametrize("fault", [SystemExit(3), KeyboardInterrupt("own"), RuntimeError("no luck")])
 async def test_whatever_a_lifespan_raises_as_it_begins_its_entry_point_alone_is_dropped(parts_with, fault):
     @hookimpl
     @contextlib.asynccontextmanager
@@ -82,7 +82,7 @@ async def test_whatever_a_lifespan_raises_as_it_begins_its_entry_point_alone_is_
     await parts.database.close()
 
 
-@pytest.mark.parametrize("fault", [SystemExit(3), RuntimeError("no luck")])
+@pytest.mark.parametrize("fault", [SystemExit(3), KeyboardInterrupt("own"), RuntimeError("no luck")])
 async def test_what_a_lifespan_raises_as_it_ends_is_logged_and_no_more(parts_with, fault):
     @hookimpl
     @contextlib.asynccontextmanager

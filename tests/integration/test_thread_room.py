@@ -91,7 +91,11 @@ async def test_a_plain_handler_runs_in_a_thread_of_its_service(bench: Bench) -> 
 
 @pytest.mark.parametrize(
     ("error", "words", "text"),
-    [(ValueError, "no such order", "ValueError: no such order"), (SystemExit, 3, "SystemExit: 3")],
+    [
+        (ValueError, "no such order", "ValueError: no such order"),
+        (SystemExit, 3, "SystemExit: 3"),
+        (KeyboardInterrupt, "own", "KeyboardInterrupt: own"),
+    ],
 )
 async def test_what_a_handler_raises_comes_back_as_text(bench: Bench, error: Any, words: Any, text: str) -> None:
     def handler(job: BlockingJob) -> None:

@@ -360,8 +360,9 @@ async def test_a_route_that_cannot_be_served_is_refused_at_start(wrong):
             pass
 
 
-async def test_a_handler_that_exits_is_answered_500_and_the_node_goes_on():
-    exits = route("GET", "/exits", raising(SystemExit(7)), public=True)
+@pytest.mark.parametrize("fault", [SystemExit(7), KeyboardInterrupt()], ids=["exit", "interrupt"])
+async def test_a_handler_that_exits_is_answered_500_and_the_node_goes_on(fault):
+    exits = route("GET", "/exits", raising(fault), public=True)
     async with open_shop(exits) as door:
         answer = await door.ask("GET", "/exits")
         assert (answer.status, answer.json()["code"]) == (500, "http.internal")

@@ -44,6 +44,8 @@ def misbehave(do, job):
         os._exit(3)
     elif do == "exit":
         sys.exit(3)
+    elif do == "interrupt":
+        raise KeyboardInterrupt("own")
     elif do == "raise":
         raise ValueError("no such trick")
     elif do == "hog":

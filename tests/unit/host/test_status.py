@@ -53,6 +53,10 @@ async def says_no_text() -> object:
     return 42
 
 
+async def interrupts() -> str:
+    raise KeyboardInterrupt("own")
+
+
 def plain() -> str:
     return "no coroutine"
 
@@ -66,6 +70,7 @@ def plain_raises() -> None:
     [
         (raises, "ValueError: no parts"),
         (exits, "SystemExit: 4"),
+        (interrupts, "KeyboardInterrupt: own"),
         (cancels, "was cancelled"),
         (says_no_text, "TypeError: the check returned int, not text or None"),
         (plain, "TypeError: "),

@@ -13,7 +13,7 @@ from nocohost import APP, App, Route, hookimpl, route
 class NewOrder(BaseModel):
     """The body of ``POST /shop/orders``."""
 
-    customer: str = Field(min_length=1, max_length=200)
+    customer: str = Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$", description="PostgreSQL keeps no NUL")
     net: Decimal = Field(gt=0, max_digits=12, decimal_places=2)
 
 

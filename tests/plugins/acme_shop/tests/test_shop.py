@@ -54,6 +54,8 @@ async def test_an_order_without_a_customer_is_refused_and_leaves_nothing(node):
     async with node("") as shop:
         status, problem = await place(shop, {"customer": "", "net": "1.00"})
         assert (status, problem["detail"]) == (422, "customer: String should have at least 1 character")
+        status, problem = await place(shop, {"customer": "a\0b", "net": "1.00"})
+        assert (status, problem["detail"]) == (422, "customer: String should match pattern '^[^\\x00]*$'")
         assert await invoice_of(shop, 1) is None
 
 
