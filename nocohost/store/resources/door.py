@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 MAX_PAGE = 10_000
+KEPT_LISTINGS = 256
+KEPT_LENGTH = 2000
 
 
 class SqlResources:
@@ -38,6 +40,7 @@ class SqlResources:
         self._database = database
         self._queue = queue
         self._shapes: dict[str, Shape] = {}
+        self._listings: dict[str, Listing] = {}
 
     async def list(
         self,
@@ -175,9 +178,18 @@ class SqlResources:
         return record
 
     def _listing(self, name: str, filter_: Any, sort: Any, fields: Any) -> Listing:
-        shape = self._shape(name)
-        names = parse_names(fields, shape.fields)
-        return Listing(shape, parse_filter(filter_, shape.fields), parse_sort(sort, shape.fields), names)
+        """Return the list that is asked for; the pages of one list share what was made for the first."""
+        asked = repr((name, filter_, sort, fields))
+        listing = self._listings.get(asked)
+        if listing is None:
+            shape = self._shape(name)
+            names = parse_names(fields, shape.fields)
+            listing = Listing(shape, parse_filter(filter_, shape.fields), parse_sort(sort, shape.fields), names)
+            if len(self._listings) >= KEPT_LISTINGS:
+                self._listings.clear()
+            if len(asked) <= KEPT_LENGTH and " object at 0x" not in asked:  # which says nothing of its value
+                self._listings[asked] = listing
+        return listing
 
     def _shape(self, name: str) -> Shape:
         shape = self._shapes.get(name)

@@ -51,18 +51,18 @@ class Shape:
 
     def select_list(self, names: Iterable[str]) -> list[ColumnElement[Any]]:
         """Return what to select, one element for each of ``names``."""
-        return [self._stored[name].label(name) for name in names]
+        return [self._stored[name] for name in names]
 
     def records(self, rows: Iterable[Sequence[Any]], names: Sequence[str]) -> list[dict[str, Any]]:
         """Return rows that begin with the fields ``names`` as records."""
-        readers = [(name, read) for name in names if (read := self._readers[name]) is not None]
-        # zip stops at the shorter: fields that were selected for their order alone stand at the end.
-        found = [dict(zip(names, row, strict=False)) for row in rows]
-        for name, read in readers:
-            for record in found:
-                if record[name] is not None:
-                    record[name] = read(record[name])
-        return found
+        readers = [self._readers[name] for name in names]
+        # Column by column, which takes fewer steps. zip stops at the shorter: fields that were selected for their order
+        # alone stand at the end.
+        columns = (
+            column if read is None else [None if value is None else read(value) for value in column]
+            for read, column in zip(readers, zip(*rows, strict=True), strict=False)
+        )
+        return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
     def key_values(self, key: Any) -> tuple[Any, ...]:
         """Return the values of a primary key; raises ``RecordNotFoundError`` for what cannot be one."""
@@ -167,17 +167,17 @@ def _in_utc(value: datetime) -> datetime:
 
 
 def _instant_of_text(value: Any) -> Any:
-    return datetime.fromisoformat(value).replace(tzinfo=UTC) if isinstance(value, str) else value
+    return datetime.fromisoformat(f"{value}+00:00") if isinstance(value, str) else value
 
 
 def _exact(scale: int | None) -> Read:
-    """Return what makes the decimal of a float that SQLite keeps: the shortest that is this float."""
-    unit = None if scale is None else Decimal(1).scaleb(-scale)
+    """Return what makes the decimal of a number that SQLite keeps: of the scale, or the shortest that is this float."""
+    if scale is not None:
+        form = f"%.{scale}f"
+        return lambda value: Decimal(form % value)
 
     def read(value: Any) -> Decimal:
         number = Decimal(repr(value) if isinstance(value, float) else value)
-        if unit is not None:
-            return number.quantize(unit, context=EXACT)
         return number.quantize(Decimal(1), context=EXACT) if number == number.to_integral_value() else number
 
     return read

@@ -1,11 +1,12 @@
-"""What every node must know of the shop: its jobs, its settings, and the hook it publishes."""
+"""What every node must know of the shop: its jobs, its tables, its settings, and the hook it publishes."""
 
 from collections.abc import Sequence
 from decimal import Decimal
 
 from pydantic import BaseModel, Field
 
-from nocohost import JobType, hookimpl, hookspec
+from acme_shop.tables import customers, orders
+from nocohost import JobType, Resource, hookimpl, hookspec
 
 
 class InvoiceOrder(BaseModel):
@@ -33,6 +34,30 @@ class ShopHooks:
 def register_jobs() -> list[JobType]:
     """Declare ``shop:invoice``, so that every node can check its payload."""
     return [JobType("shop:invoice", payload=InvoiceOrder, description="makes the invoice of one order")]
+
+
+@hookimpl
+def register_resources() -> list[Resource]:
+    """Share customers and orders with the API, with tasks and with workflows."""
+    of_customers = {
+        "name": "Name",
+        "email": "E-mail",
+        "is_business": "Business",
+        "credit": "Credit",
+        "since": "Since",
+    }
+    of_orders = {"customer": "Customer", "net": "Net total", "ordered_at": "Ordered at", "customer_id": "Account"}
+    return [
+        Resource(
+            "shop.customers",
+            customers,
+            title="Customers",
+            field_titles=of_customers,
+            read="shop.read",
+            write="shop.write",
+        ),
+        Resource("shop.orders", orders, title="Orders", field_titles=of_orders, read="shop.read", write="shop.order"),
+    ]
 
 
 @hookimpl

@@ -6,7 +6,7 @@ import sys
 import aiohttp
 import pytest
 
-from nocohost import PayloadError, UnknownKeyError
+from nocohost import PayloadError, Subscription, UnknownKeyError
 
 ORDER = {"customer": "Ada", "net": "100.00"}
 
@@ -78,6 +78,39 @@ async def test_an_order_that_does_not_exist_becomes_a_dead_letter(node):
                 row = await answer.json()
     assert row["state"] == "dead"
     assert "no order 12345" in row["last_error"]
+
+
+async def test_customers_and_orders_are_shared_on_every_node_that_serves_requests(node):
+    async with node("!") as front, aiohttp.ClientSession(front.url, headers=front.headers) as http:
+        async with http.post("/api/v1/resources/shop.customers", json={"name": "Ada", "credit": "99.90"}) as answer:
+            assert answer.status == 201
+            ada = await answer.json()
+        async with http.post("/api/v1/resources/shop.customers", json={"name": "Ada"}) as answer:
+            assert (answer.status, (await answer.json())["faults"]) == (409, ["name: is taken by another record"])
+        for net in ("1.00", "250.00", "100.00"):
+            await place(front, {"customer": "Ada", "net": net})
+        query = {"filter": '{"net": {"ge": 100}}', "sort": "-net", "fields": "net,customer_id"}
+        async with http.get("/api/v1/resources/shop.orders", params=query) as answer:
+            found = await answer.json()
+        assert found["items"] == [{"net": "250.00", "customer_id": None}, {"net": "100.00", "customer_id": None}]
+        async with http.patch("/api/v1/resources/shop.orders/1", json={"customer_id": ada["id"]}) as answer:
+            assert (await answer.json())["customer_id"] == ada["id"]
+        async with http.delete(f"/api/v1/resources/shop.customers/{ada['id']}") as answer:
+            assert answer.status == 409
+
+
+async def test_what_a_subscriber_s_job_type_does_not_take_is_a_dead_letter_and_stops_no_order(node):
+    async with node("") as shop:
+        await shop.app.resources.subscriptions.set(
+            Subscription("shop.new-orders", "shop.orders", "shop:invoice", on=("create",))
+        )
+        order = await shop.app.resources.create("shop.orders", {"customer": "Ada", "net": "100.00"})
+        await shop.settled()
+        async with shop.app.database.connect() as connection:
+            rows = await connection.exec_driver_sql("SELECT state, last_error, payload FROM nocohost_history")
+            (row,) = rows.all()
+    assert str(order["id"]) in row.payload
+    assert (row.state, "order: Field required" in row.last_error) == ("dead", True)
 
 
 async def test_a_job_enqueued_for_later_waits_for_its_time(node, clock):
