@@ -78,14 +78,35 @@ async def test_the_migrated_schema_is_the_one_the_code_declares(database: SqlDat
     await empty.close()
 
 
+async def test_the_hot_table_is_vacuumed_early_on_postgresql(database: SqlDatabase) -> None:
+    if database.dialect != "postgresql":
+        pytest.skip("SQLite has nothing to vacuum here")
+    async with database.connect() as connection:
+        found = await connection.run_sync(settings_of, "nocohost_jobs")
+        others = await connection.run_sync(settings_of, "nocohost_history")
+    assert {"autovacuum_vacuum_scale_factor=0.01", "autovacuum_vacuum_threshold=1000"} <= set(found)
+    assert others == []
+
+
+def settings_of(connection: Connection, table: str) -> list[str]:
+    """Return what PostgreSQL is told to do with a table in a way of its own."""
+    if connection.dialect.name != "postgresql":
+        return []
+    found = connection.scalar(
+        text("SELECT reloptions FROM pg_class WHERE oid = CAST(:name AS regclass)"), {"name": table}
+    )
+    return sorted(found or [])
+
+
 def shape(connection: Connection) -> dict[str, object]:
-    """Columns with type, nullability and default, key and indexes of every table, in no order."""
+    """Columns with type, nullability and default, key, indexes and settings of every table, in no order."""
     found = inspect(connection)
     return {
         table: {
             "columns": sorted(
                 (one["name"], str(one["type"]), one["nullable"], one["default"]) for one in found.get_columns(table)
             ),
+            "settings": settings_of(connection, table),
             "key": found.get_pk_constraint(table)["constrained_columns"],
             "indexes": sorted(
                 (one["name"], one["column_names"], bool(one["unique"]), where_of(one))
