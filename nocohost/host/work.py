@@ -28,6 +28,7 @@ from nocohost.store.hints import JOB, SCHEDULE
 from nocohost.store.keys import note_served
 from nocohost.store.limits import declare_limits
 from nocohost.store.nodes import NodeRecord, beat, leave_cluster, register_node, set_node_state
+from nocohost.store.one_machine import require_one_machine
 from nocohost.store.presence import make_presence
 
 
@@ -69,6 +70,7 @@ class Work:
         """Join the cluster and start every loop; nothing is claimed before ``announce`` says that the node serves."""
         self._record = self._describe(address)
         lease = self._timing.lease_seconds
+        await require_one_machine(self._parts.database)
         async with self._parts.database.begin() as connection:
             await register_node(connection, self._record, lease_seconds=lease)
             await declare_limits(connection, declared_limits(self._services))

@@ -1,12 +1,14 @@
 """Vacuum the hot table early on PostgreSQL: each claim walks past what has ended since the last time."""
 
+from collections.abc import Mapping
+
 from alembic import op
 
 revision = "0004"
 down_revision = "0003"
 
 # Spelt out, not taken from the schema of today: a migration stays as it was.
-SETTINGS = {
+SETTINGS: Mapping[str, str] = {
     "autovacuum_vacuum_scale_factor": "0.01",
     "autovacuum_vacuum_threshold": "1000",
     "autovacuum_vacuum_cost_delay": "0",
