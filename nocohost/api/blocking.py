@@ -1,6 +1,6 @@
 """What a plain handler sees: the job and the app of an ``async`` one, whose methods block instead of being awaited."""
 
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from nocohost.api.app import App
 from nocohost.api.job import Job
+from nocohost.api.resource import Resource
+from nocohost.api.resources import Page, Record
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -99,8 +101,46 @@ class BlockingQueue(Protocol):
         """Make one job for each payload, all or none; see ``Queue.enqueue_many``."""
 
 
+class BlockingResources(Protocol):
+    """The door to every declared resource; each method is that of ``Resources``, and blocks.
+
+    ``options`` are the keyword arguments of that method; ``connection`` is a plain one, such as ``job.transaction()``
+    gives.
+    """
+
+    @property
+    def declared(self) -> Mapping[str, Resource]:
+        """Return every resource that an installed plugin declares, by name."""
+
+    def list(self, name: str, *, connection: "Connection | None" = None, **options: Any) -> Page:
+        """Return one page of records."""
+
+    def iterate(
+        self, name: str, *, page: int = 1000, connection: "Connection | None" = None, **options: Any
+    ) -> Iterator[Record]:
+        """Yield every record, page by page."""
+
+    def count(self, name: str, *, connection: "Connection | None" = None, **options: Any) -> int:
+        """Return how many records there are."""
+
+    def get(self, name: str, key: Any, *, connection: "Connection | None" = None, **options: Any) -> Record:
+        """Return the record of this primary key."""
+
+    def create(self, name: str, values: Record, *, connection: "Connection | None" = None) -> Record:
+        """Create a record and return it whole."""
+
+    def create_many(self, name: str, rows: Iterable[Record], *, connection: "Connection | None" = None) -> int:
+        """Create records, all or none, and return how many."""
+
+    def update(self, name: str, key: Any, changes: Record, *, connection: "Connection | None" = None) -> Record:
+        """Change some fields of a record and return it whole."""
+
+    def delete(self, name: str, key: Any, *, connection: "Connection | None" = None) -> Record:
+        """Delete a record and return what it was."""
+
+
 class BlockingApp(App, Protocol):
-    """The app, as a plain handler sees it: ``queue`` and ``database`` block, ``wait`` does the same for the rest."""
+    """The app, as a plain handler sees it: ``queue``, ``database`` and ``resources`` block; ``wait`` is for the rest."""
 
     @property
     def queue(self) -> BlockingQueue:  # type: ignore[override]
@@ -109,6 +149,10 @@ class BlockingApp(App, Protocol):
     @property
     def database(self) -> BlockingDatabase:  # type: ignore[override]
         """Return the database."""
+
+    @property
+    def resources(self) -> BlockingResources:  # type: ignore[override]
+        """Return the door to the tables that plugins share."""
 
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the event loop and wait for it: ``app.wait(app.signals.send("rates"))``."""

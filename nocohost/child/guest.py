@@ -16,9 +16,10 @@ from nocohost.api.room import WorkOrder
 from nocohost.api.service import Service
 from nocohost.child.call import Raised, call_async, call_plain, is_async
 from nocohost.child.channel import Channel
+from nocohost.child.hop import Hop
 from nocohost.child.limits import MIB, limit_memory, peak_bytes
 from nocohost.child.messages import LINE_BYTES, Message, encode_outcome, read_order
-from nocohost.child.twins import Hop, TwinApp, blocking_job
+from nocohost.child.twins import TwinApp, blocking_job
 from nocohost.store.blocking import BlockingDatabase
 from nocohost.store.database import SqlDatabase
 

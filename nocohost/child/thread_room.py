@@ -14,7 +14,8 @@ from nocohost.api.room import WorkOrder
 from nocohost.api.service import Service
 from nocohost.child.call import Raised, call_plain
 from nocohost.child.crew import Crew
-from nocohost.child.twins import Hop, TwinApp, blocking_job
+from nocohost.child.hop import Hop
+from nocohost.child.twins import TwinApp, blocking_job
 from nocohost.store.blocking import BlockingDatabase
 from nocohost.store.database import SqlDatabase
 

@@ -1,8 +1,5 @@
 """The blocking twins: what a plain handler calls in its thread, and the event loop carries out meanwhile."""
 
-import asyncio
-import concurrent.futures
-import threading
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -11,11 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from nocohost.api.app import App, Hooks, Locks, Node, Schedules, Signals
 from nocohost.api.blocking import BlockingJob
 from nocohost.api.clock import Clock
-from nocohost.api.errors import AttemptCancelledError, NestedWriteError
+from nocohost.api.errors import NestedWriteError
 from nocohost.api.job import Claim, Job
 from nocohost.api.log import Log
 from nocohost.api.mode import WorkerMode
-from nocohost.api.resources import Resources
+from nocohost.child.hop import Hop
+from nocohost.child.twin_resources import TwinResources
 from nocohost.store.blocking import BlockingDatabase, through
 
 if TYPE_CHECKING:
@@ -24,54 +22,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 ModelT = TypeVar("ModelT", bound="BaseModel")
-
-
-class Hop:
-    """Carries coroutines from the thread of one attempt to the event loop, until the attempt is cancelled."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._lock = threading.Lock()
-        self._pending: set[concurrent.futures.Future[Any]] = set()
-        self.is_cancelled = False
-
-    @property
-    def call_soon(self) -> Any:
-        """Return how the event loop is told something without waiting for it."""
-        return self._loop.call_soon_threadsafe
-
-    def cancel(self) -> None:
-        """Break off what is waited for, and refuse what comes; any thread may call this."""
-        with self._lock:
-            self.is_cancelled = True
-            pending = list(self._pending)
-        for future in pending:
-            future.cancel()
-
-    def refuse(self) -> None:
-        """Raise ``AttemptCancelledError`` once the attempt is cancelled."""
-        if self.is_cancelled:
-            raise AttemptCancelledError(hint="end the handler; whatever it returns or raises now is of no account")
-
-    def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run ``coroutine`` on the event loop and return what it returns; raises ``AttemptCancelledError``."""
-        if asyncio._get_running_loop() is self._loop:
-            coroutine.close()
-            raise RuntimeError("a blocking twin was called on the event loop, which it would block for ever")
-        with self._lock:
-            if self.is_cancelled:
-                coroutine.close()
-                self.refuse()
-            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-            self._pending.add(future)
-        try:
-            return future.result()
-        except concurrent.futures.CancelledError:
-            self.refuse()
-            raise
-        finally:
-            with self._lock:
-                self._pending.discard(future)
 
 
 class TwinClaim:
@@ -185,6 +135,7 @@ class TwinApp:
         self._hop = hop
         self.database = database
         self.queue = TwinQueue(app, database, hop)
+        self._resources: TwinResources | None = None
 
     @property
     def mode(self) -> WorkerMode:
@@ -202,9 +153,11 @@ class TwinApp:
         return self._app.schedules
 
     @property
-    def resources(self) -> Resources:
-        """Return the door to the tables that plugins share, for ``wait``."""
-        return self._app.resources
+    def resources(self) -> TwinResources:
+        """Return the door to the tables that plugins share."""
+        if self._resources is None:
+            self._resources = TwinResources(self._app.resources, self.database, self._hop)
+        return self._resources
 
     @property
     def locks(self) -> Locks:
