@@ -3,11 +3,14 @@
 import io
 import os
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from enum import Enum
 from pathlib import Path
 from typing import Any, get_args
 
 import click
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from nocohost.api.errors import SettingError, WorkerModeError
 from nocohost.cli.output import PROBLEMS_FOUND, json_option, printable, show_json, show_table
@@ -29,7 +32,7 @@ from nocohost.plugins.declarations import load_declarations
 from nocohost.plugins.drafts import read_drafts
 from nocohost.plugins.loading import Loader
 
-PLAIN = (str, int, float, bool, type(None))
+PLAIN = (str, int, float, bool, Decimal, Path, type(None))
 """Types whose values hold no secret unless their name says so."""
 
 file_option = click.option(
@@ -88,6 +91,7 @@ def _check(file: Path | None) -> tuple[list[tuple[str, str]], list[str]]:
         catalogue,
         import_seconds=settings.import_seconds,
         plugin_settings=settings.plugins,
+        plugin_files=settings.plugin_files,
         log=make_log(io.StringIO()),  # what it would log is reported here
     )
     faults += [(SettingError.code, fault) for fault in declarations.setting_faults]
@@ -102,12 +106,32 @@ def _own(loaded: LoadedSettings) -> Iterator[tuple[str, str, Any, str]]:
 
 
 def _of_plugins(loaded: LoadedSettings) -> Iterator[tuple[str, str, Any, str]]:
-    models = _models(loaded.settings) if loaded.settings.plugins else {}
-    for plugin, options in sorted(loaded.settings.plugins.items()):
-        for option, value in sorted(options.items()):
+    """Yield every setting that a plugin declares or is given."""
+    models, given = _models(loaded.settings), loaded.settings.plugins
+    for plugin in sorted({*models, *given}):
+        model, options = models.get(plugin), given.get(plugin, {})
+        defaults = dict(_defaults(model)) if model is not None else {}
+        for option in sorted({*defaults, *options}):
             name = f"plugins.{plugin}.{option}"
-            shown = without_password(str(value)) if _is_plain(models.get(plugin), option) else HIDDEN
-            yield name, f"NOCOHOST_PLUGINS__{plugin.upper()}__{option.upper()}", shown, loaded.origins[name]
+            value = str(options[option]) if option in options else defaults[option]
+            if value is not None:
+                shown = without_password(value) if isinstance(value, str) else value
+                value = shown if _is_plain(model, option) else HIDDEN
+            origin = loaded.origins.get(name, "default")
+            yield name, f"NOCOHOST_PLUGINS__{plugin.upper()}__{option.upper()}", value, origin
+
+
+def _defaults(model: type[BaseModel]) -> Iterator[tuple[str, Any]]:
+    """Yield each field of a plugin's settings and its default: None when there is none, or is only made at start."""
+    for name, field in _fields(model).items():
+        value = None if field.is_required() or field.default_factory else field.default
+        if isinstance(value, list | tuple | set | frozenset):
+            value = [str(item) for item in value]
+        yield name, value if isinstance(value, str | int | float | list | None) else str(value)
+
+
+def _fields(model: type[BaseModel] | None) -> Mapping[str, FieldInfo]:
+    return {(field.alias or name).lower(): field for name, field in (model.model_fields if model else {}).items()}
 
 
 def _models(settings: Settings) -> Mapping[str, type[BaseModel]]:
@@ -118,9 +142,9 @@ def _models(settings: Settings) -> Mapping[str, type[BaseModel]]:
 
 def _is_plain(model: type[BaseModel] | None, option: str) -> bool:
     """Tell whether a plugin declares the setting, and as something that is no secret; unknown ones stay hidden."""
-    fields = {name.lower(): field.annotation for name, field in (model.model_fields if model else {}).items()}
-    leaves = list(_leaves(fields.get(option.lower(), object)))
-    return not names_a_secret(option) and all(leaf in PLAIN for leaf in leaves)
+    field = _fields(model).get(option.lower())
+    leaves = _leaves(field.annotation if field else object)
+    return not names_a_secret(option) and all(leaf in PLAIN or issubclass(leaf, Enum) for leaf in leaves)
 
 
 def _leaves(annotation: Any) -> Iterator[Any]:

@@ -115,7 +115,9 @@ def inspect_here(settings: Settings, catalogue: Catalogue) -> dict[str, Any]:
     mode = read_mode(settings, catalogue.declared_keys).mode
     log = make_log(io.StringIO())  # what it would log is reported
     seconds = settings.import_seconds
-    declarations = load_declarations(catalogue, import_seconds=seconds, plugin_settings=settings.plugins, log=log)
+    declarations = load_declarations(
+        catalogue, import_seconds=seconds, plugin_settings=settings.plugins, plugin_files=settings.plugin_files, log=log
+    )
     hooks = declarations.node_hooks(log)
     app = NodeApp(
         mode=mode,

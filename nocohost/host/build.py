@@ -104,7 +104,11 @@ def build_node(
     ``identity`` is that of a node which runs already, of which this is a part.
     """
     declarations = load_declarations(
-        catalogue, import_seconds=settings.import_seconds, plugin_settings=settings.plugins, log=log
+        catalogue,
+        import_seconds=settings.import_seconds,
+        plugin_settings=settings.plugins,
+        plugin_files=settings.plugin_files,
+        log=log,
     )
     if declarations.setting_faults:
         raise SettingError("settings of plugins are wrong", faults=declarations.setting_faults)

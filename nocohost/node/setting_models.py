@@ -1,10 +1,20 @@
 """The settings as frozen models: one place for type, default, limits and meaning."""
 
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 
 from nocohost.api.keys import is_key
 
@@ -156,6 +166,7 @@ class Settings(Part):
     plugins: dict[str, dict[str, Any]] = Field(
         default_factory=dict, repr=False, description="settings of plugins, as written; each plugin declares its own"
     )
+    _plugin_files: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @field_validator("node_name")
     @classmethod
@@ -199,6 +210,15 @@ class Settings(Part):
         if seconds is not None and seconds > info.data.get("drain_seconds", seconds):
             raise ValueError("should be at most drain_seconds, of which it is a part")
         return seconds
+
+    @property
+    def plugin_files(self) -> Mapping[str, str]:
+        """Return ``plugins.<plugin>.<field>`` -> path of the TOML file, for the settings that are written in one."""
+        return self._plugin_files
+
+    def note_plugin_files(self, files: Mapping[str, str]) -> None:
+        """Remember where settings of plugins were written, for who tells what is wrong with them; asked at load."""
+        self._plugin_files = dict(files)
 
     @property
     def database_url(self) -> str:

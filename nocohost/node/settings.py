@@ -23,7 +23,7 @@ from nocohost.node.setting_models import LogSettings as LogSettings
 from nocohost.node.setting_models import QueueSettings as QueueSettings
 from nocohost.node.setting_models import Settings as Settings
 from nocohost.node.setting_models import Timing as Timing
-from nocohost.node.sources import CONFIG, Given, Reading, read_environment, read_flags, read_toml, variable_of
+from nocohost.node.sources import CONFIG, PLUGINS, Given, Reading, read_environment, read_flags, read_toml, variable_of
 from nocohost.node.terms import quoted
 
 DEFAULT_FILE = Path("nocohost.toml")
@@ -110,6 +110,13 @@ def judge_settings(
     except ValidationError as error:
         faults += _faults(error, reading.given)
         settings = _sound_part(error, reading)
+    settings.note_plugin_files(
+        {
+            name: given.origin
+            for name, given in reading.given.items()
+            if name.startswith("plugins.") and not given.origin.startswith(PLUGINS)
+        }
+    )
     origins = dict.fromkeys(sorted(names), "default") | {name: given.origin for name, given in reading.given.items()}
     loaded = LoadedSettings(settings, MappingProxyType(origins), (*reading.warnings, *_weaknesses(settings)))
     return loaded, faults

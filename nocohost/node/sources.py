@@ -93,7 +93,7 @@ def read_toml(reading: Reading, names: frozenset[str], path: Path) -> None:
         return
     for plugin, options in plugins.items():
         for option, value in options.items():
-            reading.take(f"plugins.{plugin_slug(plugin)}.{option}", Given(value, str(path)))
+            reading.take(f"plugins.{plugin_slug(plugin)}.{option.lower()}", Given(value, str(path)))
 
 
 def read_value_file(path: str) -> str:

@@ -90,19 +90,27 @@ class Declarations:
 
 
 def load_declarations(
-    catalogue: Catalogue, *, import_seconds: float, plugin_settings: Mapping[str, Mapping[str, Any]], log: Log
+    catalogue: Catalogue,
+    *,
+    import_seconds: float,
+    plugin_settings: Mapping[str, Mapping[str, Any]],
+    log: Log,
+    plugin_files: Mapping[str, str] = MappingProxyType({}),
 ) -> Declarations:
     """Load the declarations of every installed plugin, each within ``import_seconds``.
 
     A plugin that fails is quarantined with everything it has and logged; the others go on. ``plugin_settings`` holds
-    the raw strings of ``NOCOHOST_PLUGINS__<PLUGIN>__<FIELD>`` by plugin and field; whatever is wrong with them is
-    collected in ``setting_faults``, since it is the operator's to mend and not the plugin's.
+    the raw strings of ``NOCOHOST_PLUGINS__<PLUGIN>__<FIELD>`` by plugin and field, and ``plugin_files`` tells which of
+    them a file gave; whatever is wrong with them is collected in ``setting_faults``, since it is the operator's to mend
+    and not the plugin's.
     """
     loader = Loader(catalogue, import_seconds)
     drafts = read_drafts(catalogue, loader)
     live = tuple(draft for draft in drafts if draft.error is None)
     failed = {draft.entry: Verdict.of(draft.error) for draft in drafts if draft.error is not None}
-    settings, faults, notices = _read_all_settings(live, plugin_settings, [entry.name for entry in failed])
+    settings, faults, notices = _read_all_settings(
+        live, plugin_settings, plugin_files, [entry.name for entry in failed]
+    )
     notices = (*catalogue.notices, *notices, *_misspelt_keys(live, catalogue))
     for notice in notices:
         log.warning("declarations.notice", notice=notice)
@@ -160,14 +168,17 @@ def _states(
 
 
 def _read_all_settings(
-    drafts: Sequence[Draft], raw: Mapping[str, Mapping[str, Any]], failed: Sequence[str]
+    drafts: Sequence[Draft],
+    raw: Mapping[str, Mapping[str, Any]],
+    files: Mapping[str, str],
+    failed: Sequence[str],
 ) -> "tuple[dict[type[BaseModel], BaseModel | None], tuple[str, ...], tuple[str, ...]]":
     models = {draft.plugin: draft.model for draft in drafts if draft.model is not None}
     settings: dict[type[BaseModel], BaseModel | None] = {}
     faults: tuple[str, ...] = ()
-    notices = unknown_plugins(raw, [*models, *failed])
+    notices = unknown_plugins(raw, [*models, *failed], files)
     for plugin, model in models.items():
-        instance, wrong, unknown = read_settings(plugin, model, raw)
+        instance, wrong, unknown = read_settings(plugin, model, raw, files)
         faults += wrong
         notices += unknown
         settings[model] = instance

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from types import new_class
+from types import MappingProxyType, new_class
 from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -13,18 +13,22 @@ from nocohost.node.plugin_name import plugin_slug
 
 
 def read_settings(
-    plugin: str, model: type[BaseModel], raw: Mapping[str, Mapping[str, Any]]
+    plugin: str,
+    model: type[BaseModel],
+    raw: Mapping[str, Mapping[str, Any]],
+    files: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[BaseModel | None, tuple[str, ...], tuple[str, ...]]:
     """Return the frozen instance of ``model`` (None when it has faults), the faults, and notices of unknown fields.
 
     ``raw`` holds what every plugin is given: strings of the environment, or values of a file. A field that takes a
     list or an object reads its string as JSON. The faults never repeat the value: it may be a secret.
+    ``files`` tells, by ``plugins.<plugin>.<field>``, what a file gave: faults then name the key and that file.
     """
     given = _of_plugin(plugin, raw)
     fields = {name.lower(): name for name in model.model_fields}
     fields |= {info.alias.lower(): info.alias for info in model.model_fields.values() if info.alias}
     values = {fields[name.lower()]: text for name, text in given.items() if name.lower() in fields}
-    notices = tuple(_unknown(plugin, name, fields) for name in given if name.lower() not in fields)
+    notices = tuple(_unknown(plugin, name, fields, files) for name in given if name.lower() not in fields)
     frozen = _frozen(model)
     try:
         return frozen.model_validate(values), (), notices
@@ -33,18 +37,23 @@ def read_settings(
     try:
         return frozen.model_validate(decoded), (), notices
     except ValidationError as error:
-        return None, tuple(_fault(plugin, detail) for detail in error.errors(include_input=False)), notices
+        return None, tuple(_fault(plugin, detail, files) for detail in error.errors(include_input=False)), notices
 
 
-def unknown_plugins(raw: Mapping[str, Mapping[str, Any]], plugins: Iterable[str]) -> tuple[str, ...]:
+def unknown_plugins(
+    raw: Mapping[str, Mapping[str, Any]], plugins: Iterable[str], files: Mapping[str, str] = MappingProxyType({})
+) -> tuple[str, ...]:
     """Return a notice for each plugin that is given settings but declares none, or is not installed."""
     known = {plugin_slug(name) for name in plugins}
     notices = []
-    for name in raw:
+    for name, given in raw.items():
         if plugin_slug(name) not in known:
             suggestion = nearest(plugin_slug(name), known)
-            hint = f"; did you mean {_variable(suggestion, '')}?" if suggestion else ""
-            notices.append(f"{_variable(name, '')}*: no installed plugin {name} declares settings{hint}")
+            file = next((file for option in given if (file := _file(name, option, files))), "")
+            where = f"[plugins.{name}] ({file})" if file else f"{_variable(name, '')}*"
+            meant = f"[plugins.{suggestion}]" if file else _variable(suggestion, "")
+            hint = f"; did you mean {meant}?" if suggestion else ""
+            notices.append(f"{where}: no installed plugin {name} declares settings{hint}")
     return tuple(notices)
 
 
@@ -75,15 +84,30 @@ def _decoded(values: Mapping[str, Any], error: ValidationError) -> dict[str, Any
     return decoded
 
 
-def _fault(plugin: str, detail: ErrorDetails) -> str:
+def _fault(plugin: str, detail: ErrorDetails, files: Mapping[str, str]) -> str:
     name = ".".join(str(part) for part in detail["loc"])
-    return f"{_variable(plugin, name)}: {detail['msg']}"
+    return f"{_place(plugin, name, files)}: {detail['msg']}"
 
 
-def _unknown(plugin: str, name: str, fields: Mapping[str, str]) -> str:
+def _unknown(plugin: str, name: str, fields: Mapping[str, str], files: Mapping[str, str]) -> str:
     suggestion = nearest(name.lower(), fields)
-    hint = f"; did you mean {_variable(plugin, suggestion)}?" if suggestion else ""
-    return f"{_variable(plugin, name)}: the plugin {plugin} has no such setting{hint}"
+    meant = _key(plugin, suggestion) if _file(plugin, name, files) else _variable(plugin, suggestion)
+    hint = f"; did you mean {meant}?" if suggestion else ""
+    return f"{_place(plugin, name, files)}: the plugin {plugin} has no such setting{hint}"
+
+
+def _place(plugin: str, name: str, files: Mapping[str, str]) -> str:
+    """Return how the operator knows a setting: by its key and its file if one gave it, else by its variable."""
+    file = _file(plugin, name, files)
+    return f"{_key(plugin, name)} ({file})" if file else _variable(plugin, name)
+
+
+def _file(plugin: str, name: str, files: Mapping[str, str]) -> str:
+    return files.get(_key(plugin, name.partition(".")[0].lower()), "")
+
+
+def _key(plugin: str, name: str) -> str:
+    return f"plugins.{plugin_slug(plugin)}.{name}"
 
 
 def _variable(plugin: str, name: str) -> str:

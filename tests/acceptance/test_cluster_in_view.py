@@ -16,7 +16,7 @@ KEY = "shop:invoice"
 
 @pytest.fixture
 def environ(database_url):
-    return {"NOCOHOST_DATABASE__URL": database_url()}
+    return {"NOCOHOST_DATABASE__URL": database_url(), "NOCOHOST_QUEUE__PROFILE": "fast"}
 
 
 @pytest.fixture

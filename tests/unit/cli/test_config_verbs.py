@@ -210,3 +210,40 @@ def test_a_file_is_judged_as_a_node_would_read_it(capsys: pytest.CaptureFixture[
     Path("shop.toml").write_text("[http]\nport = 'x'\n")
     assert execute(["config", "check", "--config", "shop.toml"]) == 3
     assert "http.port (shop.toml)" in capsys.readouterr().out
+
+
+def test_config_show_shows_the_defaults_of_what_plugins_declare(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOCOHOST_PLUGINS__ACME_SHOP__LIMIT", "3")
+    told = {name: (row["value"], row["origin"]) for name, row in shown(capsys).items() if name.startswith("plugins.")}
+    hidden = ("********", "default")
+    assert {name.removeprefix("plugins.acme_shop."): row for name, row in told.items()} == {
+        "currency": ("EUR", "default"),
+        "limit": ("3", "NOCOHOST_PLUGINS__ACME_SHOP__LIMIT"),
+        "kind": ("a", "default"),
+        "names": ([], "default"),
+        "smtp": hidden,
+        "optional": (None, "default"),
+        "api_key": hidden,
+        "url": ("", "default"),
+        "colour": ("Colour.RED", "default"),
+    }
+
+
+def test_a_fault_of_a_plugins_setting_names_the_key_and_the_file_it_stands_in(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("nocohost.toml").write_text('[plugins.acme-shop]\nLimit = "many"\nlimti = 3\n')
+    told = checked(capsys, 3)
+    assert told["faults"][0]["message"].startswith("plugins.acme_shop.limit (nocohost.toml): ")
+    assert any(warning.startswith("plugins.acme_shop.limti (nocohost.toml): ") for warning in told["warnings"])
+    assert "NOCOHOST_PLUGINS__" not in str(told)
+
+
+def test_a_variable_is_stronger_than_a_file_however_its_key_is_written(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOCOHOST_PLUGINS__ACME_SHOP__CURRENCY", "USD")
+    Path("nocohost.toml").write_text('[plugins.acme_shop]\nCurrency = "CHF"\n')
+    assert shown(capsys)["plugins.acme_shop.currency"]["value"] == "USD"

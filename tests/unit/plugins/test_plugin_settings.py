@@ -105,3 +105,24 @@ def test_settings_for_a_plugin_that_declares_none_are_a_notice() -> None:
     assert unknown_plugins(raw, ["shop", "acme-shop"]) == (
         "NOCOHOST_PLUGINS__SHPO__*: no installed plugin shpo declares settings; did you mean NOCOHOST_PLUGINS__SHOP__?",
     )
+
+
+def test_what_a_file_gave_is_told_by_its_key_and_the_file() -> None:
+    files = {"plugins.acme_shop.debug": "shop.toml", "plugins.acme_shop.currancy": "shop.toml"}
+    files |= {"plugins.acme_shop.prices": "shop.toml", "plugins.shpo.x": "shop.toml"}
+    raw = {"acme_shop": {"debug": "maybe", "currancy": 1, "prices": {"a": "x"}, "tax_percent": "777"}}
+    _, faults, notices = read_settings("acme-shop", Shop, raw, files)
+    assert [fault.partition(": ")[0] for fault in faults] == [
+        "NOCOHOST_PLUGINS__ACME_SHOP__TAX_PERCENT",
+        "plugins.acme_shop.prices.a (shop.toml)",
+        "plugins.acme_shop.debug (shop.toml)",
+    ]
+    assert notices == (
+        (
+            "plugins.acme_shop.currancy (shop.toml): the plugin acme-shop has no such setting; "
+            "did you mean plugins.acme_shop.currency?"
+        ),
+    )
+    assert unknown_plugins({"shpo": {"x": 1}}, ["shop"], files) == (
+        "[plugins.shpo] (shop.toml): no installed plugin shpo declares settings; did you mean [plugins.shop]?",
+    )
