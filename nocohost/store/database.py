@@ -33,6 +33,7 @@ from nocohost.store.engine import (
 from nocohost.store.hot.postgresql import PostgresqlHotStore
 from nocohost.store.hot.sqlite import SqliteHotStore
 from nocohost.store.hot.values import HotStore
+from nocohost.store.required_version import require_version
 from nocohost.store.translate import translated
 from nocohost.store.writer import TURN_SECONDS, WriterTurn, place_of_caller
 
@@ -151,13 +152,15 @@ class SqlDatabase:
     async def wait(self, seconds: float) -> None:
         """Wait until the database answers; raises ``StoreUnavailableError`` after ``seconds``.
 
-        A refusal that waiting cannot mend, such as a wrong password, is raised at once as ``ConfigError``.
+        A refusal that waiting cannot mend, such as a wrong password, is raised at once as ``ConfigError``, and so is a
+        database that is too old.
         """
         deadline = self._clock.monotonic() + seconds
         pause = FIRST_WAIT_SECONDS
         while True:
             try:
-                return await self.ping()
+                async with self.connect() as connection:
+                    return await require_version(connection, self.shown)
             except StoreUnavailableError as error:
                 left = deadline - self._clock.monotonic()
                 if left <= 0:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -15,17 +16,21 @@ from integration.queue_bench import (
     join_node,
     make_consumer,
     make_queue,
+    node_record,
     read_job,
     settle,
     until_state,
 )
 from sqlalchemy import text
 
-from nocohost.api.errors import StoreUnavailableError
+from nocohost.api.errors import ConfigError, StoreUnavailableError
 from nocohost.api.job import Job
 from nocohost.api.log import Log
 from nocohost.api.service import Service
 from nocohost.node.clock import SystemClock
+from nocohost.node.setting_models import Timing
+from nocohost.queue.beat import Beat
+from nocohost.store import required_version
 from nocohost.store.database import SqlDatabase, open_database
 from nocohost.store.one_machine import MARK, require_one_machine, this_kernel
 from nocohost.testing.node import TestNode
@@ -81,6 +86,31 @@ async def test_a_node_on_a_second_machine_does_not_start(
 async def test_postgresql_serves_many_machines(postgresql_server: PostgresServer, log: Log) -> None:
     database = open_database(postgresql_server.url(), clock=SystemClock(), log=log)
     await require_one_machine(database)
+    await database.close()
+
+
+async def test_a_database_that_is_too_old_is_said_at_once(
+    database: SqlDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await database.wait(0)
+    monkeypatch.setattr(required_version, "OLDEST_POSTGRESQL", 99)
+    monkeypatch.setattr(required_version, "OLDEST_SQLITE", (9, 1))
+    with pytest.raises(ConfigError, match=r"is (PostgreSQL \d+|SQLite 3\.[\d.]+), which is too old") as caught:
+        await database.wait(60)
+    assert {"postgresql": "PostgreSQL 99", "sqlite": "SQLite 9.1"}[database.dialect] in caught.value.hint
+
+
+async def test_a_node_whose_pool_is_taken_goes_on_beating(migrated_url: Callable[[], str], log: Log) -> None:
+    """However many requests hold its connections: the heartbeat has one of its own."""
+    database = open_database(migrated_url(), clock=SystemClock(), log=log, pool_size=1)
+    record, renewed = node_record(await join_node(database)), threading.Event()
+    beat = Beat(database.open_sync, record, Timing(0.1, 60, 2), renewed=lambda sent_at: renewed.set(), log=log)
+    async with database.connect():
+        beat.start()
+        for _ in range(2):
+            assert await asyncio.to_thread(renewed.wait, 20)
+            renewed.clear()
+    await asyncio.to_thread(beat.stop)
     await database.close()
 
 
