@@ -140,7 +140,7 @@ class BlockingResources(Protocol):
 
 
 class BlockingApp(App, Protocol):
-    """The app, as a plain handler sees it: ``queue``, ``database`` and ``resources`` block; ``wait`` is for the rest."""
+    """The app of a plain handler: ``queue``, ``database`` and ``resources`` block; ``wait`` is for the rest."""
 
     @property
     def queue(self) -> BlockingQueue:  # type: ignore[override]
