@@ -17,5 +17,7 @@ async def test_a_command_reaches_queue_database_and_published_hooks_and_serves_n
         job = await app.queue.enqueue("shop:invoice", {"order": 1})
         async with app.database.connect() as connection:
             assert (await connection.exec_driver_sql("SELECT id FROM nocohost_jobs")).scalar_one() == UUID(job.id).hex
+        made = await app.resources.create("shop.customers", {"name": "Ada"})
+        assert await app.resources.get("shop.customers", made["id"]) == made
         with pytest.raises(PluginContractError, match="no installed plugin publishes the hook"):
             app.hooks.call("nobody_publishes_this")

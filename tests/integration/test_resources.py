@@ -1,5 +1,8 @@
 """``app.resources`` on both databases: what goes in comes out, lists, keys, conflicts."""
 
+import base64
+import contextlib
+import json
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from uuid import UUID
@@ -205,6 +208,17 @@ async def test_a_cursor_is_good_for_its_own_list_only(shelf):
     for wrong in ("", "x", "AAAA", page.next[:-3], page.next + "A", "é", "W10", "e30", 5):
         with pytest.raises(ResourceQueryError):
             await shelf.list("shelf.books", sort="-title", after=wrong)
+
+
+@pytest.mark.parametrize("value", [2**70, -(2**63) - 1, "1e999999999", [], {}, "x" * 20_000, True])
+async def test_a_cursor_that_was_tampered_with_is_refused_or_harmless(shelf, value):
+    await shelf.create_many("shelf.books", [{"title": str(place), "price": place} for place in range(3)])
+    page = await shelf.list("shelf.books", sort="price", limit=1)
+    digest, _, key = json.loads(base64.urlsafe_b64decode(page.next + "=="))
+    for places in ([digest, value, key], [digest, 1, value], [digest], [digest, 1, 2, 3]):
+        forged = base64.urlsafe_b64encode(json.dumps(places).encode()).decode().rstrip("=")
+        with contextlib.suppress(ResourceQueryError):
+            assert len((await shelf.list("shelf.books", sort="price", after=forged)).items) <= 3
 
 
 async def test_limits_of_a_list_are_told(shelf):

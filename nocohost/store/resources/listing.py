@@ -21,6 +21,8 @@ from nocohost.store.resources.shape import Shape
 
 DIGEST_BYTES = 9
 MAX_CURSOR = 16_384
+MAX_DIGITS = 131_000
+"""So many digits PostgreSQL keeps of a decimal."""
 Place = tuple[Any, ...]
 """Where a page ends: what the last row has under each key of the order, as it is stored."""
 
@@ -149,11 +151,14 @@ class Listing:
         if value is None:
             return None
         if self._shape.is_raw(name):
-            if not isinstance(value, str | int | float) or isinstance(value, bool):
+            if not isinstance(value, str | int | float) or abs(value if isinstance(value, int) else 0) >= 1 << 63:
                 raise ValueError
             return value
         if field.kind is Kind.DECIMAL:
-            return Decimal(value)
+            number = Decimal(value)
+            if number.is_finite() and number and abs(number.adjusted()) > MAX_DIGITS:
+                raise ValueError
+            return number
         if field.kind is Kind.FLOAT:
             return float(value)
         if field.kind is Kind.INSTANT:

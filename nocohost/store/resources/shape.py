@@ -163,6 +163,8 @@ def _digits(value: Decimal) -> int:
 
 
 def _in_utc(value: datetime) -> datetime:
+    if value.tzinfo is UTC:
+        return value
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
