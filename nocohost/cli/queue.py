@@ -14,7 +14,7 @@ import click
 from nocohost.cli.duration import read_duration
 from nocohost.cli.job_values import read_key
 from nocohost.cli.output import FAILED, json_option, printable, show_json, show_table
-from nocohost.cli.store import known_keys, open_store
+from nocohost.cli.store import known_keys, open_store, wake_nodes
 from nocohost.cli.verbs import Verbs
 from nocohost.node.settings import Settings, load_settings
 from nocohost.store.coverage import KeyCoverage, queue_json, read_coverage
@@ -77,7 +77,7 @@ def pause(key: str, as_json: bool) -> None:
 @json_option
 def resume(key: str, as_json: bool) -> None:
     """Let the nodes claim jobs of KEY again."""
-    row = asyncio.run(_operate(key, lambda connection: resume_key(connection, key)))
+    row = asyncio.run(_operate(key, lambda connection: resume_key(connection, key), wakes=True))
     _show(row, f"{key} goes on, {row.state}; {row.due} jobs are due", as_json=as_json)
 
 
@@ -123,12 +123,16 @@ async def _list() -> Sequence[KeyCoverage]:
         return await read_coverage(connection, known_keys(settings))
 
 
-async def _operate(key: str, operate: "Callable[[AsyncConnection], Awaitable[object]]") -> KeyCoverage:
+async def _operate(
+    key: str, operate: "Callable[[AsyncConnection], Awaitable[object]]", *, wakes: bool = False
+) -> KeyCoverage:
     settings = load_settings(os.environ).settings
     async with open_store(settings) as database:
         async with database.begin() as connection:
             await require_key(connection, key, known_keys(settings))
             await operate(connection)
+        if wakes:
+            await wake_nodes(database, settings, key)
         return await _queue(database, key, settings)
 
 

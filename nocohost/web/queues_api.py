@@ -11,7 +11,7 @@ from nocohost.api.keys import is_key
 from nocohost.store.coverage import coverage_json, queue_json, read_coverage
 from nocohost.store.keys import DRAIN_SECONDS, drain_key, pause_key, require_key, resume_key
 from nocohost.web.json_body import read_model
-from nocohost.web.keys import APP, DECLARED, PRINCIPAL
+from nocohost.web.keys import APP, DECLARED, PRINCIPAL, WAKE
 from nocohost.web.openapi import Operation
 from nocohost.web.query import read_query
 from nocohost.web.views import CoveragePageView, QueuePageView, QueueView
@@ -115,7 +115,9 @@ async def pause_queue(request: web.Request) -> web.Response:
 
 async def resume_queue(request: web.Request) -> web.Response:
     """Let a paused key go on."""
-    return web.json_response(await _operate(request, resume_key))
+    told = await _operate(request, resume_key)
+    request.app[WAKE](_key(request))
+    return web.json_response(told)
 
 
 async def drain_queue(request: web.Request) -> web.Response:
