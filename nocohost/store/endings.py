@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, delete, insert, literal, null, select, update
+from sqlalchemy import ColumnElement, Select, Table, delete, insert, literal, null, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nocohost.api.job import JobState
@@ -52,20 +52,22 @@ async def end_jobs(connection: AsyncConnection, where: ColumnElement[bool], endi
     ended = await _moved(connection, insert(history).from_select(*_past(jobs, ending, where)))
     if ended:
         await connection.execute(delete(jobs).where(where))
-    for one in ended:
-        if one.idempotency_key is not None:
-            await expire_idempotency(connection, one.id, one.key, one.idempotency_key)
+    named = [one.id for one in ended if one.idempotency_key is not None]
+    if named:
+        await date_idempotency(connection, history, named, db_after(idempotency.c.unique_seconds))
     return ended
 
 
-async def expire_idempotency(connection: AsyncConnection, job_id: str, key: str, idempotency_key: str) -> None:
-    """Let the idempotency key of a job that has ended expire when its time is over."""
-    await connection.execute(
-        update(idempotency)
-        .where(idempotency.c.key == key, idempotency.c.idempotency_key == idempotency_key)
-        .where(idempotency.c.job_id == job_id)
-        .values(expires_at=db_after(idempotency.c.unique_seconds))
+async def date_idempotency(
+    connection: AsyncConnection, table: Table, ids: Sequence[str], expires_at: ColumnElement[Any]
+) -> None:
+    """Say when the idempotency keys of these jobs, which are in ``table`` now, expire."""
+    # By the whole primary key: a job is looked for under its own idempotency key only.
+    own = select(table.c.key, table.c.idempotency_key).where(table.c.id.in_(ids), table.c.idempotency_key.is_not(None))
+    dating = update(idempotency).where(
+        tuple_(idempotency.c.key, idempotency.c.idempotency_key).in_(own), idempotency.c.job_id.in_(ids)
     )
+    await connection.execute(dating.values(expires_at=expires_at))
 
 
 def storable(text: str) -> str:

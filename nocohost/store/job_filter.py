@@ -5,17 +5,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, delete, func, literal_column, not_, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Row, Select, and_, delete, func, literal_column, not_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nocohost.api.app import Database
 from nocohost.api.errors import PayloadError
 from nocohost.api.job import JobState
 from nocohost.store.endings import Ending, end_jobs
-from nocohost.store.jobs import HOT_STATES, renew_jobs
+from nocohost.store.jobs import HOT_STATES, drop_pending, renew_jobs
 from nocohost.store.nodes import node_lives
-from nocohost.store.schema import history, idempotency, jobs
-from nocohost.store.types import db_after, db_now
+from nocohost.store.schema import history, jobs
+from nocohost.store.types import db_now
 
 PAGE_JOBS = 500
 """So many jobs are changed in one transaction, so that nobody waits long for the rows or for SQLite's one writer."""
@@ -108,24 +108,11 @@ async def _walk(database: Database, operation: str, wanted: JobFilter, limit: in
     return changed, False
 
 
-async def _retry(connection: AsyncConnection, ids: Sequence[str]) -> None:
-    await renew_jobs(connection, ids)
-
-
 async def _cancel(connection: AsyncConnection, ids: Sequence[str]) -> None:
     mine = jobs.c.id.in_(ids)
     idle = or_(jobs.c.state == JobState.PENDING.value, not_(node_lives(jobs.c.node_id)))
     await end_jobs(connection, and_(mine, idle), Ending(JobState.CANCELLED, last_error="cancelled on request"))
     await connection.execute(update(jobs).where(mine).values(cancel_requested=True))
-
-
-async def _drop_pending(connection: AsyncConnection, ids: Sequence[str]) -> None:
-    mine = select(jobs.c.key, jobs.c.idempotency_key).where(jobs.c.id.in_(ids), jobs.c.idempotency_key.is_not(None))
-    lives_on = update(idempotency).where(
-        tuple_(idempotency.c.key, idempotency.c.idempotency_key).in_(mine), idempotency.c.job_id.in_(ids)
-    )
-    await connection.execute(lives_on.values(expires_at=db_after(idempotency.c.unique_seconds)))
-    await connection.execute(delete(jobs).where(jobs.c.id.in_(ids)))
 
 
 async def _drop_dead(connection: AsyncConnection, ids: Sequence[str]) -> None:
@@ -134,9 +121,9 @@ async def _drop_dead(connection: AsyncConnection, ids: Sequence[str]) -> None:
 
 Change = Callable[[AsyncConnection, Sequence[str]], Awaitable[None]]
 CHANGES: Mapping[tuple[str, bool], Change] = {
-    ("retry", False): _retry,
+    ("retry", False): renew_jobs,
     ("cancel", True): _cancel,
-    ("drop", True): _drop_pending,
+    ("drop", True): drop_pending,
     ("drop", False): _drop_dead,
 }
 """What is done, by the operation and whether the jobs are in the hot table. The connection holds their rows locked."""

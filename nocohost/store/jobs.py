@@ -20,17 +20,16 @@ from sqlalchemy import (
     not_,
     null,
     select,
-    tuple_,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nocohost.api.errors import JobConflictError, JobNotFoundError, PayloadError
 from nocohost.api.job import JobState
-from nocohost.store.endings import Ending, end_jobs, expire_idempotency
+from nocohost.store.endings import Ending, date_idempotency, end_jobs
 from nocohost.store.nodes import node_lives
 from nocohost.store.schema import history, idempotency, jobs
-from nocohost.store.types import Instant, db_now, instant_text
+from nocohost.store.types import Instant, db_after, db_now, instant_text
 
 HOT_STATES = frozenset({JobState.PENDING, JobState.RUNNING})
 ENDED_STATES = frozenset(JobState) - HOT_STATES
@@ -176,13 +175,7 @@ async def renew_jobs(connection: AsyncConnection, ids: Sequence[str]) -> None:
     past = select(*(history.c[name] for name in kept), literal(JobState.PENDING.value), db_now())
     await connection.execute(insert(jobs).from_select([*kept, "state", "run_at"], past.where(history.c.id.in_(ids))))
     await connection.execute(delete(history).where(history.c.id.in_(ids)))
-    # By the whole primary key: a job is looked for under its own idempotency key only.
-    mine = select(jobs.c.key, jobs.c.idempotency_key).where(jobs.c.id.in_(ids), jobs.c.idempotency_key.is_not(None))
-    await connection.execute(
-        update(idempotency)
-        .where(tuple_(idempotency.c.key, idempotency.c.idempotency_key).in_(mine), idempotency.c.job_id.in_(ids))
-        .values(expires_at=null())
-    )
+    await date_idempotency(connection, jobs, ids, null())
 
 
 async def drop_job(connection: AsyncConnection, job_id: str) -> JobRow:
@@ -192,15 +185,19 @@ async def drop_job(connection: AsyncConnection, job_id: str) -> JobRow:
     """
     row = await _locked(connection, job_id)
     if row.state is JobState.PENDING:
-        await connection.execute(delete(jobs).where(jobs.c.id == row.id))
-        if row.idempotency_key is not None:
-            await expire_idempotency(connection, row.id, row.key, row.idempotency_key)
+        await drop_pending(connection, [row.id])
     elif row.state is JobState.DEAD:
         await connection.execute(delete(history).where(history.c.id == row.id))
     else:
         hint = "cancel it first" if row.state is JobState.RUNNING else "history goes by itself"
         raise JobConflictError(f"job {row.id} is {row.state}; only pending and dead jobs are dropped", hint=hint)
     return row
+
+
+async def drop_pending(connection: AsyncConnection, ids: Sequence[str]) -> None:
+    """Remove pending jobs; the connection has locked them in its write transaction. Their idempotency keys live on."""
+    await date_idempotency(connection, jobs, ids, db_after(idempotency.c.unique_seconds))
+    await connection.execute(delete(jobs).where(jobs.c.id.in_(ids)))
 
 
 async def _locked(connection: AsyncConnection, job_id: str) -> JobRow:
