@@ -8,6 +8,7 @@ from nocohost.api.job import JobState
 from nocohost.api.log import Log
 from nocohost.queue.metrics import QueueMetrics
 from nocohost.queue.supervision import Supervision
+from nocohost.store.brief import brief
 from nocohost.store.database import SqlDatabase
 from nocohost.store.glance import glance
 from nocohost.store.keys import note_served
@@ -76,12 +77,12 @@ class Sweep:
         self.presence.bury()
 
     async def _sweep(self, absent: "ColumnElement[bool]") -> None:
-        async with self._database.begin() as connection:
+        async with self._database.autocommit() as connection:
             lost = await mark_lost(connection, absent)
         for node in lost:
             self._log.warning("node.lost", lost=node)
         while True:
-            async with self._database.begin() as connection:
+            async with brief(self._database) as connection:
                 freed = await free_orphans(connection, self._node_id, self._keys, BATCH, self.judge)
             for orphan in freed.orphans:
                 self._tell(orphan)
