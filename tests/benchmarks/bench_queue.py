@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from queue_race import ballast, latency, recovery, report, start, throughput
-from queue_race.contestants import CONTESTANTS, Contestant
+from queue_race.contestants import CONTESTANTS
 from queue_race.entrant import Entrant
 from queue_race.figures import Figures, Reading, collect
 from queue_race.processes import FailedError
@@ -53,7 +53,7 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=arguments.cache, prefix="run-")))
         stores = stack.enter_context(Stores(arguments.cache, folder))
-        entrants, missing = enter(arguments.contestants, stores, arguments.cache, folder)
+        entrants, missing = enter(arguments, stores, folder)
         for entrant in entrants:
             stack.callback(entrant.leave)
         facts |= {"stores": stores.facts, "missing": missing}
@@ -78,6 +78,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         parser.add_argument(option, type=chosen(names), default=everything, help=told)
     parser.add_argument("--quick", action="store_true", help="one short run of each: a hint, no result")
     parser.add_argument("--rounds", type=int, help="runs of each, of which the median counts")
+    parser.add_argument("--here", action="store_true", help="nocohost in this Python, not in an environment of its own")
     parser.add_argument("--json", type=Path, help="write everything to this file, too")
     parser.add_argument("--page", type=Path, help="put the tables between the marks of this Markdown page, too")
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder of virtual environments and data")
@@ -97,14 +98,12 @@ def chosen(known: dict[str, Any]) -> Callable[[str], list[Any]]:
     return read
 
 
-def enter(
-    contestants: Sequence[Contestant], stores: Stores, cache: Path, folder: Path
-) -> tuple[list[Entrant], dict[str, str]]:
+def enter(arguments: argparse.Namespace, stores: Stores, folder: Path) -> tuple[list[Entrant], dict[str, str]]:
     """Return who takes part, and why the others cannot."""
     entrants, missing = [], {}
-    for contestant in contestants:
+    for contestant in arguments.contestants:
         try:
-            entrants.append(Entrant.enter(contestant, stores, cache, folder))
+            entrants.append(Entrant.enter(contestant, stores, arguments.cache, folder, is_here=arguments.here))
         except (MissingError, FailedError) as error:
             missing[contestant.name] = str(error)
             tell(f"{contestant.name} is missing: {error}")

@@ -15,8 +15,8 @@ OURS = EVERYTHING | {"ballast"}
 class Contestant:
     """One library at one set of settings.
 
-    ``requirements`` are what pip installs into its own virtual environment; a contestant that has none runs in the
-    Python that runs the benchmark. Values of ``environment`` may name the ``{url}`` of its store and a ``{folder}`` of
+    ``requirements`` are what pip installs into its own virtual environment; a contestant that has none is
+    installed from this checkout. Values of ``environment`` may name the ``{url}`` of its store and a ``{folder}`` of
     its own.
     """
 

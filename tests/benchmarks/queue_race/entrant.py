@@ -1,6 +1,7 @@
 """A contestant that takes part: its Python, its store, its processes, as the measures use them."""
 
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -35,15 +36,20 @@ class Entrant:
     """Jobs per second as last seen, by measure: how many jobs a run of it is given."""
 
     @classmethod
-    def enter(cls, contestant: Contestant, stores: Stores, cache: Path, folder: Path) -> "Entrant":
-        """Install it and make its tables; raises ``MissingError`` or ``FailedError``."""
+    def enter(
+        cls, contestant: Contestant, stores: Stores, cache: Path, folder: Path, *, is_here: bool = False
+    ) -> "Entrant":
+        """Install it and make its tables; raises ``MissingError`` or ``FailedError``.
+
+        With ``is_here`` nocohost itself runs in the Python that runs the benchmark.
+        """
         mine = folder / contestant.name
         shutil.rmtree(mine, ignore_errors=True)
         mine.mkdir(parents=True)
         quick = SHARED_MEMORY if SHARED_MEMORY.is_dir() else mine
         entrant = cls(
             contestant,
-            interpreter(cache, contestant.requirements),
+            sys.executable if is_here and contestant.is_ours else interpreter(cache, contestant.requirements),
             stores.open(contestant.store),
             mine,
             quick / f"race-{folder.name}-{contestant.name}.records",

@@ -8,15 +8,19 @@ from pathlib import Path
 
 from queue_race.store import MissingError
 
+CHECKOUT = Path(__file__).resolve().parents[3]
+OURS = ("--editable", f"{CHECKOUT}[fast,postgres]")
+"""What users have: this checkout without what its tests need, some of which a node would import."""
+
 
 def interpreter(cache: Path, requirements: Sequence[str]) -> str:
-    """Return a Python that has the requirements, newest versions; this one when there are none.
+    """Return a Python that has the requirements, newest versions; one with this checkout when there are none.
 
     Raises ``MissingError`` when pip cannot install them.
     """
-    if not requirements:
-        return sys.executable
-    digest = hashlib.sha256(repr((sys.version_info[:2], *sorted(requirements))).encode()).hexdigest()[:12]
+    facts = tuple(sorted(requirements)) or (*OURS, (CHECKOUT / "pyproject.toml").read_text("utf-8"))
+    requirements = requirements or OURS
+    digest = hashlib.sha256(repr((sys.version_info[:2], *facts)).encode()).hexdigest()[:12]
     folder = cache / "environments" / digest
     python = folder / "bin" / "python"
     if not (folder / "complete").exists():
