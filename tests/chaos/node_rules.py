@@ -110,8 +110,12 @@ def handed_back(case: Case, process: tuple[str, int], begun: float) -> Iterator[
             if attempt.process != process or attempt.outcome != "interrupted" or after is None or attempt.ended is None:
                 continue
             span = (attempt.ended, after.began)
-            allowed = case.evidence.timing.lease_seconds + case.starved(span)
-            if attempt.ended > begun and span[1] - span[0] > allowed and not disturbed(case, after, span):
+            allowed = case.evidence.timing.lease_seconds + case.starved(span) + case.unattended(span)
+            is_away = any(meet(span, outage) for outage in case.outages)
+            may_wait = (
+                is_away or disturbed(case, after, span) or story.row.get("losses", 0) > 1
+            )  # a child has to be free
+            if attempt.ended > begun and span[1] - span[0] > allowed and not may_wait:
                 yield Finding(
                     "P6 drain", f"{story.op} was handed back and began {span[1] - span[0]:.1f} s later", [story.job]
                 )

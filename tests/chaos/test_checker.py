@@ -331,6 +331,15 @@ def test_a_drain_that_ended_badly(seconds, code):
 def test_a_drain_whose_jobs_had_to_wait_for_the_lease():
     tale = rolled(1.5, 0).accepted("Z", "z").ran("z", node=OTHER, began=29.0, ended=31.2, outcome="interrupted")
     assert tale.ran("z", 2, "node-5", began=36.0, ended=37.0).done("z", 2, "node-5").rules() == ["P6 drain"]
+    assert tale.harmed(34.0, "ready", "node-5", works=True).rules() == []
+
+
+@pytest.mark.parametrize("trouble", [("crash", "restored", None), ("stall", "flow", "node-5")])
+def test_a_job_handed_back_may_wait_for_the_database_and_for_its_node(trouble):
+    begin, end, node = trouble
+    tale = rolled(1.5, 0).accepted("Z", "z").ran("z", node=OTHER, began=29.0, ended=31.2, outcome="interrupted")
+    tale.ran("z", 2, "node-5", began=36.0, ended=37.0).done("z", 2, "node-5")
+    assert tale.harmed(33.0, begin, node).harmed(34.5, end, node).rules() == []
 
 
 @pytest.mark.parametrize("seen", [{"state": "pending", "orphan": False}, {"state": "running", "orphan": False}])
