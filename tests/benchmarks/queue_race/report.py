@@ -67,7 +67,7 @@ def conditions(facts: Mapping[str, Any]) -> str:
     told = [f"{machine['cores']} cores, {machine['system']}, Python {machine['python']}"]
     told += [", ".join(f"{name} {value}" for name, value in store.items()) for store in stores.values()]
     told.append(", ".join(f"{name} {version}" for name, version in sorted(versions.items())))
-    return f"A {facts['scale']} run, load {machine['load at start']} at its start. " + "; ".join(told) + "."
+    return f"A run at {facts['scale']} scale, load {machine['load at start']} at its start. " + "; ".join(told) + "."
 
 
 def fill(page: Path, text: str) -> None:
