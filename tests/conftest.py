@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from plugins.wheels import Wheel, install
 
-pytest_plugins = ("database_fixtures",)
+pytest_plugins = ("database_fixtures", "verb_fixtures")
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,13 @@
 """``jobs retry``, ``cancel`` and ``drop`` with ``--all``, as commands, on both databases."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 from integration.queue_bench import KEY, claim, join_node, make_queue, settle
 from integration.test_hints import get, heard_by, listening
+from verb_fixtures import Call
 
 from nocohost.api.log import Log
 from nocohost.cli import many_jobs
@@ -16,7 +16,6 @@ from nocohost.node.clock import SystemClock
 from nocohost.store.database import SqlDatabase, open_database
 from nocohost.store.job_filter import Changed
 
-Call = Callable[..., tuple[int, Any]]
 FIT = ("--all", "--key", KEY, "--state")
 NOT_ONE = "01234567-89ab-7def-8123-456789abcdef"
 
@@ -34,18 +33,9 @@ async def database(url: str, log: Log) -> AsyncIterator[SqlDatabase]:
     await opened.close()
 
 
-@pytest.fixture
-def call(url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    """Run one command line with ``--json``; return its exit code and what it printed."""
-    monkeypatch.delenv("WORKER_MODE", raising=False)
+@pytest.fixture(autouse=True)
+def database_of_the_verbs(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOCOHOST_DATABASE__URL", url)
-
-    def call(*arguments: str) -> tuple[int, Any]:
-        capsys.readouterr()
-        code = execute([*arguments, "--json"])
-        return code, json.loads(capsys.readouterr().out)
-
-    return call
 
 
 def told(matched: int, changed: int = 0, left: int = 0) -> dict[str, Any]:

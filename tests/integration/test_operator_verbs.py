@@ -3,30 +3,13 @@
 import contextlib
 import json
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from verb_fixtures import Call
 
 from nocohost.cli.main import execute
-
-Call = Callable[..., tuple[int, Any]]
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Call:
-    """Run one command line with ``--json``; return its exit code and what it printed."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("WORKER_MODE", raising=False)
-    monkeypatch.setenv("NOCOHOST_DATA_DIR", str(tmp_path))
-
-    def call(*arguments: str) -> tuple[int, Any]:
-        capsys.readouterr()
-        code = execute([*arguments, "--json"])
-        return code, json.loads(capsys.readouterr().out)
-
-    return call
 
 
 def enqueue(call: Call, **options: str) -> dict[str, Any]:

@@ -1,9 +1,8 @@
 """``/api/v1/schedules`` and ``nocohost schedules``: the same rows, the same JSON."""
 
 import asyncio
-import json
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from integration.test_schedules import TYPES, jobs_of, make_door, nightly
 from probes.web_door import Tokens, fake_app, open_door
 from pydantic import TypeAdapter
 from sqlalchemy import update
+from verb_fixtures import Call
 
 from nocohost.cli.main import execute
 from nocohost.host.log import make_log
@@ -86,24 +86,6 @@ async def test_what_is_not_there_or_not_allowed_is_refused(database: SqlDatabase
         assert (await door.ask("GET", PATH)).status == 401
         assert (await door.ask("GET", f"{PATH}/nightly", token=ADMIN)).status == 404
     assert await jobs_of(database) == []
-
-
-Call = Callable[..., tuple[int, Any]]
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Call:
-    """Run one command line with ``--json``; return its exit code and what it printed."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("WORKER_MODE", raising=False)
-    monkeypatch.setenv("NOCOHOST_DATA_DIR", str(tmp_path))
-
-    def call(*arguments: str) -> tuple[int, Any]:
-        capsys.readouterr()
-        code = execute([*arguments, "--json"])
-        return code, json.loads(capsys.readouterr().out)
-
-    return call
 
 
 def test_schedules_by_verb(call: Call, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
