@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from nocohost.api.app import Signals as Signals
     from nocohost.api.blocking import BlockingApp as BlockingApp
     from nocohost.api.blocking import BlockingJob as BlockingJob
+    from nocohost.api.bulk import Bulk as Bulk
+    from nocohost.api.changes import Record as Record
     from nocohost.api.check import Check as Check
     from nocohost.api.clock import Clock as Clock
     from nocohost.api.errors import AttemptCancelledError as AttemptCancelledError
@@ -56,7 +58,6 @@ if TYPE_CHECKING:
     from nocohost.api.principal import Principal as Principal
     from nocohost.api.resource import Resource as Resource
     from nocohost.api.resources import Page as Page
-    from nocohost.api.resources import Record as Record
     from nocohost.api.resources import Resources as Resources
     from nocohost.api.resources import Subscription as Subscription
     from nocohost.api.resources import Subscriptions as Subscriptions
@@ -75,6 +76,8 @@ if TYPE_CHECKING:
 _HOMES: Mapping[str, tuple[str, ...]] = {
     "api.app": ("App", "Database", "Hooks", "Lock", "Locks", "Node", "Queue", "Schedules", "Signals"),
     "api.blocking": ("BlockingApp", "BlockingJob"),
+    "api.bulk": ("Bulk",),
+    "api.changes": ("Record",),
     "api.check": ("Check",),
     "api.clock": ("Clock",),
     "api.errors": (
@@ -107,7 +110,7 @@ _HOMES: Mapping[str, tuple[str, ...]] = {
     "api.mode": ("WorkerMode",),
     "api.principal": ("Principal",),
     "api.resource": ("Resource",),
-    "api.resources": ("Page", "Record", "Resources", "Subscription", "Subscriptions"),
+    "api.resources": ("Page", "Resources", "Subscription", "Subscriptions"),
     "api.routes": ("Route", "route"),
     "api.schedule": ("Schedule",),
     "api.service": ("Backoff", "JobType", "Rate", "Service"),
@@ -125,6 +128,7 @@ __all__ = [
     "Backoff",
     "BlockingApp",
     "BlockingJob",
+    "Bulk",
     "Check",
     "Clock",
     "ConfigError",

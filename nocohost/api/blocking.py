@@ -7,9 +7,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from nocohost.api.app import App
+from nocohost.api.bulk import BlockingBulk
+from nocohost.api.changes import Record
 from nocohost.api.job import Job
 from nocohost.api.resource import Resource
-from nocohost.api.resources import Page, Record
+from nocohost.api.resources import Page
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -111,6 +113,10 @@ class BlockingResources(Protocol):
     @property
     def declared(self) -> Mapping[str, Resource]:
         """Return every resource that an installed plugin declares, by name."""
+
+    @property
+    def bulk(self) -> BlockingBulk:
+        """Return the door for code that reads or writes many records by statements of its own."""
 
     def list(self, name: str, *, connection: "Connection | None" = None, **options: Any) -> Page:
         """Return one page of records."""

@@ -2,8 +2,10 @@
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from nocohost.api.bulk import Bulk
+from nocohost.api.changes import CHANGES, Change, Record
 from nocohost.api.errors import ResourceQueryError
 from nocohost.api.keys import is_key
 from nocohost.api.resource import Resource
@@ -11,10 +13,6 @@ from nocohost.api.resource import Resource
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-Record = Mapping[str, Any]
-"""One record: the values of its fields by name, as Python has them; ``Resource.show`` makes JSON of it."""
-Change = Literal["create", "update", "delete"]
-CHANGES: Sequence[Change] = ("create", "update", "delete")
 MAX_NAME = 200
 
 
@@ -88,6 +86,10 @@ class Resources(Protocol):
     @property
     def subscriptions(self) -> Subscriptions:
         """Return the door to the subscriptions."""
+
+    @property
+    def bulk(self) -> Bulk:
+        """Return the door for code that reads or writes many records by statements of its own."""
 
     async def list(
         self,

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from nocohost.api.changes import Record
 from nocohost.api.errors import NestedWriteError
 from nocohost.api.resource import Resource
-from nocohost.api.resources import Page, Record, Resources
+from nocohost.api.resources import Page, Resources
 from nocohost.child.hop import Hop
+from nocohost.child.twin_bulk import TwinBulk
 from nocohost.store.blocking import BlockingDatabase, through
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ class TwinResources:
         self._resources = resources
         self._database = database
         self._hop = hop
+        self.bulk = TwinBulk(resources.bulk, hop)
 
     @property
     def declared(self) -> Mapping[str, Resource]:

@@ -7,7 +7,8 @@ from sqlalchemy import Row, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from nocohost.api.resources import Change, Subscription
+from nocohost.api.changes import Change
+from nocohost.api.resources import Subscription
 from nocohost.store.schema import subscriptions
 from nocohost.store.types import db_now
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlalchemy import literal, select
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nocohost.api.errors import RecordConflictError, RecordValuesError, ResourceError
@@ -37,26 +37,39 @@ async def refusals(
     try:
         yield
     except IntegrityError as error:
-        kind, columns = _read(error)
-        named = [name for name, column in shape.columns.items() if column.name in columns]
+        kind, named = _read(shape, error.orig)
         if kind == FOREIGN and not named and not deleting and shape.is_sqlite:
             named = await _dangling(connection, shape, written)
         raise _refusal(shape, kind, named, deleting=deleting) from error
     except DataError as error:
-        raise RecordValuesError(
+        raise refusal(shape, error) from error
+
+
+def refusal(shape: Shape, error: BaseException) -> ResourceError:
+    """Return what ``error``, of SQLAlchemy or of its driver, says in the names of fields."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    kind, named = _read(shape, original)
+    if kind not in SENTENCES:
+        return RecordValuesError(
             f"the database cannot store these values in {shape.resource.name}",
             hint="a value is outside what its column holds",
-        ) from error
+        )
+    return _refusal(shape, kind, named, deleting=False)
 
 
-def _read(error: IntegrityError) -> tuple[str, Collection[str]]:
-    """Return the kind of the refusal as an SQLSTATE, and the columns it names."""
-    diagnosis = getattr(error.orig, "diag", None)
+def _read(shape: Shape, original: BaseException | None) -> tuple[str, list[str]]:
+    """Return the kind of the refusal as an SQLSTATE, and the fields it names."""
+    kind, columns = _columns(original)
+    return kind, [name for name, column in shape.columns.items() if column.name in columns]
+
+
+def _columns(original: BaseException | None) -> tuple[str, Collection[str]]:
+    diagnosis = getattr(original, "diag", None)
     if diagnosis is not None:
         found = DETAIL.search(diagnosis.message_detail or "")
         columns = {name.strip(' "') for name in found["columns"].split(",")} if found else set()
-        return str(getattr(error.orig, "sqlstate", "")), columns | {diagnosis.column_name or ""}
-    text = str(error.orig)
+        return str(getattr(original, "sqlstate", "")), columns | {diagnosis.column_name or ""}
+    text = str(original)
     for begin, kind in SQLITE.items():
         if text.startswith(begin):
             return kind, {part.rpartition(".")[2] for part in text.removeprefix(begin).split(", ")}

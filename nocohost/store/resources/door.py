@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, func, insert, select, update
 
+from nocohost.api.changes import Record
 from nocohost.api.errors import ResourceNotFoundError, ResourceQueryError
 from nocohost.api.filter import parse_filter
 from nocohost.api.keys import nearest
 from nocohost.api.resource import Resource
-from nocohost.api.resources import Page, Record, Subscriptions
+from nocohost.api.resources import Page, Subscriptions
 from nocohost.api.sort import parse_names, parse_sort
 from nocohost.store.database import SqlDatabase
+from nocohost.store.resources.bulk import SqlBulk
 from nocohost.store.resources.conditions import where
 from nocohost.store.resources.conflicts import refusals
 from nocohost.store.resources.events import EventQueue, tell
@@ -40,6 +42,7 @@ class SqlResources:
         self._database = database
         self._queue = queue
         self._shapes: dict[str, Shape] = {}
+        self.bulk = SqlBulk(self._shape, queue)
         self._listings: dict[str, Listing] = {}
 
     async def list(

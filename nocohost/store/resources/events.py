@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic_core import to_json
 
-from nocohost.api.resources import Change, Record, Subscription
+from nocohost.api.changes import Change, Record
+from nocohost.api.resources import Subscription
 from nocohost.store.resources.shape import Shape
 
 if TYPE_CHECKING:
