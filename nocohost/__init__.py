@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from nocohost.api.errors import NocohostError as NocohostError
     from nocohost.api.errors import PayloadError as PayloadError
     from nocohost.api.errors import PayloadTooLargeError as PayloadTooLargeError
+    from nocohost.api.errors import PluginContractError as PluginContractError
     from nocohost.api.errors import PluginError as PluginError
     from nocohost.api.errors import QueueError as QueueError
     from nocohost.api.errors import RecordConflictError as RecordConflictError
@@ -91,6 +92,7 @@ _HOMES: Mapping[str, tuple[str, ...]] = {
         "NocohostError",
         "PayloadError",
         "PayloadTooLargeError",
+        "PluginContractError",
         "PluginError",
         "QueueError",
         "RecordConflictError",
@@ -152,6 +154,7 @@ __all__ = [
     "Page",
     "PayloadError",
     "PayloadTooLargeError",
+    "PluginContractError",
     "PluginError",
     "Principal",
     "Queue",
