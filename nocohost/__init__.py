@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nocohost.api.errors import AttemptCancelledError as AttemptCancelledError
     from nocohost.api.errors import ConfigError as ConfigError
     from nocohost.api.errors import FenceLostError as FenceLostError
+    from nocohost.api.errors import FileTooLargeError as FileTooLargeError
     from nocohost.api.errors import JobConflictError as JobConflictError
     from nocohost.api.errors import JobNotFoundError as JobNotFoundError
     from nocohost.api.errors import LockLostError as LockLostError
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
     from nocohost.api.errors import ResourceError as ResourceError
     from nocohost.api.errors import ResourceNotFoundError as ResourceNotFoundError
     from nocohost.api.errors import ResourceQueryError as ResourceQueryError
+    from nocohost.api.errors import StorageError as StorageError
+    from nocohost.api.errors import StorageUnavailableError as StorageUnavailableError
+    from nocohost.api.errors import StoredFileNotFoundError as StoredFileNotFoundError
     from nocohost.api.errors import StoreError as StoreError
     from nocohost.api.errors import UnknownKeyError as UnknownKeyError
     from nocohost.api.errors import UnservedError as UnservedError
@@ -69,6 +73,8 @@ if TYPE_CHECKING:
     from nocohost.api.service import JobType as JobType
     from nocohost.api.service import Rate as Rate
     from nocohost.api.service import Service as Service
+    from nocohost.api.storage import Storage as Storage
+    from nocohost.api.storage import StoredFile as StoredFile
     from nocohost.api.version import VERSION as VERSION
     from nocohost.cli.app import pass_app as pass_app
     from nocohost.web.keys import APP as APP
@@ -85,6 +91,7 @@ _HOMES: Mapping[str, tuple[str, ...]] = {
         "AttemptCancelledError",
         "ConfigError",
         "FenceLostError",
+        "FileTooLargeError",
         "JobConflictError",
         "JobNotFoundError",
         "LockLostError",
@@ -101,7 +108,10 @@ _HOMES: Mapping[str, tuple[str, ...]] = {
         "ResourceError",
         "ResourceNotFoundError",
         "ResourceQueryError",
+        "StorageError",
+        "StorageUnavailableError",
         "StoreError",
+        "StoredFileNotFoundError",
         "UnknownKeyError",
         "UnservedError",
     ),
@@ -116,6 +126,7 @@ _HOMES: Mapping[str, tuple[str, ...]] = {
     "api.routes": ("Route", "route"),
     "api.schedule": ("Schedule",),
     "api.service": ("Backoff", "JobType", "Rate", "Service"),
+    "api.storage": ("Storage", "StoredFile"),
     "api.version": ("VERSION",),
     "cli.app": ("pass_app",),
     "web.keys": ("APP", "PRINCIPAL"),
@@ -138,6 +149,7 @@ __all__ = [
     "DeadLetter",
     "FenceLostError",
     "Field",
+    "FileTooLargeError",
     "Hooks",
     "Job",
     "JobConflictError",
@@ -176,7 +188,12 @@ __all__ = [
     "Service",
     "Signals",
     "Snooze",
+    "Storage",
+    "StorageError",
+    "StorageUnavailableError",
     "StoreError",
+    "StoredFile",
+    "StoredFileNotFoundError",
     "Subscription",
     "Subscriptions",
     "UnknownKeyError",

@@ -11,6 +11,7 @@ from nocohost.api.log import Log
 from nocohost.api.mode import WorkerMode
 from nocohost.api.resources import Resources
 from nocohost.api.schedule import Schedule
+from nocohost.api.storage import Storage
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -182,8 +183,8 @@ class App(Protocol):
     """The node as its plugins see it.
 
     While hooks register, ``serving``, ``mode``, ``node``, ``settings``, ``hooks``, ``clock`` and ``log`` work;
-    ``queue``, ``schedules``, ``database``, ``resources``, ``locks`` and ``signals`` raise ``AppNotOpenError`` until
-    ``node_lifespan``.
+    ``queue``, ``schedules``, ``database``, ``resources``, ``storage``, ``locks`` and ``signals`` raise
+    ``AppNotOpenError`` until ``node_lifespan``.
     """
 
     @property
@@ -209,6 +210,10 @@ class App(Protocol):
     @property
     def resources(self) -> Resources:
         """Return the door to the tables that plugins share."""
+
+    @property
+    def storage(self) -> Storage:
+        """Return the door to stored files."""
 
     @property
     def locks(self) -> Locks:

@@ -1,10 +1,11 @@
 """What a plain handler sees: the job and the app of an ``async`` one, whose methods block instead of being awaited."""
 
+from abc import abstractmethod
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 
 from nocohost.api.app import App
 from nocohost.api.bulk import BlockingBulk
@@ -12,6 +13,7 @@ from nocohost.api.changes import Record
 from nocohost.api.job import Job
 from nocohost.api.resource import Resource
 from nocohost.api.resources import Page
+from nocohost.api.storage import BINARY, UNKEPT_SECONDS, StoredFile
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -145,8 +147,53 @@ class BlockingResources(Protocol):
         """Delete a record and return what it was."""
 
 
+class BlockingStorage(Protocol):
+    """The door to stored files; each method is that of ``Storage``, and blocks. Files are written and read as files."""
+
+    def create(
+        self,
+        *,
+        name: str,
+        media_type: str = BINARY,
+        owner: str | None = None,
+        keep_seconds: float | None = UNKEPT_SECONDS,
+        max_bytes: int | None = None,
+    ) -> "AbstractContextManager[FileWriter]":
+        """Write a file within the block: leaving it stores the file, an exception leaves nothing behind."""
+
+    def open(self, id: str) -> BinaryIO:  # noqa: A002
+        """Open a stored file for reading; it can be sought in, and is buffered."""
+
+    def find(self, id: str, *, connection: "Connection | None" = None) -> StoredFile | None:  # noqa: A002
+        """Return the file of this id; None without one."""
+
+    def keep(
+        self,
+        id: str,  # noqa: A002
+        *,
+        seconds: float | None = None,
+        connection: "Connection | None" = None,
+    ) -> StoredFile:
+        """Let the file last until it is removed, or ``seconds`` from now; with ``connection`` from its commit on."""
+
+    def remove(self, id: str, *, connection: "Connection | None" = None) -> bool:  # noqa: A002
+        """Remove the file, with ``connection`` at its commit; return False without one."""
+
+
+class FileWriter(BinaryIO):
+    """A file that is being written, from its beginning to its end: it cannot be sought in."""
+
+    @property
+    @abstractmethod
+    def stored(self) -> StoredFile:
+        """Return the file once it is stored: after the block, or after ``close()``."""
+
+
 class BlockingApp(App, Protocol):
-    """The app of a plain handler: ``queue``, ``database`` and ``resources`` block; ``wait`` is for the rest."""
+    """The app of a plain handler: ``queue``, ``database``, ``resources`` and ``storage`` block.
+
+    ``wait`` is for the rest.
+    """
 
     @property
     def queue(self) -> BlockingQueue:  # type: ignore[override]
@@ -159,6 +206,10 @@ class BlockingApp(App, Protocol):
     @property
     def resources(self) -> BlockingResources:  # type: ignore[override]
         """Return the door to the tables that plugins share."""
+
+    @property
+    def storage(self) -> BlockingStorage:  # type: ignore[override]
+        """Return the door to stored files."""
 
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the event loop and wait for it: ``app.wait(app.signals.send("rates"))``."""

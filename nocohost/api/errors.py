@@ -1,9 +1,9 @@
 """Every error nocohost raises on purpose, under one base.
 
 An error carries a stable ``code``, a ``message`` (what is wrong, and where) and a ``hint`` (what to do about it).
-Five families say who is told: the operator (``ConfigError``), the log, because a guest is at fault (``PluginError``),
-the caller of the queue (``QueueError``) or of a resource (``ResourceError``), or whoever asked the database
-(``StoreError``).
+Six families say who is told: the operator (``ConfigError``), the log, because a guest is at fault (``PluginError``),
+the caller of the queue (``QueueError``), of a resource (``ResourceError``) or of the stored files (``StorageError``),
+or whoever asked the database (``StoreError``).
 """
 
 from collections.abc import Sequence
@@ -262,6 +262,30 @@ class RecordConflictError(ResourceError):
     """The values contradict other records: a key is taken, or what is referred to is not there."""
 
     code = "resource.conflict"
+
+
+class StorageError(NocohostError):
+    """A stored file cannot be read or written as asked."""
+
+    code = "storage.error"
+
+
+class StoredFileNotFoundError(StorageError):
+    """There is no stored file with this id."""
+
+    code = "storage.file_not_found"
+
+
+class FileTooLargeError(StorageError):
+    """The file is larger than may be stored."""
+
+    code = "storage.too_large"
+
+
+class StorageUnavailableError(StorageError):
+    """What holds the files cannot be reached, or has no room left."""
+
+    code = "storage.unavailable"
 
 
 class StoreError(NocohostError):

@@ -14,6 +14,7 @@ from nocohost.api.log import Log
 from nocohost.api.mode import WorkerMode
 from nocohost.child.hop import Hop
 from nocohost.child.twin_resources import TwinResources
+from nocohost.child.twin_storage import TwinStorage
 from nocohost.store.blocking import BlockingDatabase, through
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ class TwinApp:
         self.database = database
         self.queue = TwinQueue(app, database, hop)
         self._resources: TwinResources | None = None
+        self._storage: TwinStorage | None = None
 
     @property
     def mode(self) -> WorkerMode:
@@ -158,6 +160,13 @@ class TwinApp:
         if self._resources is None:
             self._resources = TwinResources(self._app.resources, self.database, self._hop)
         return self._resources
+
+    @property
+    def storage(self) -> TwinStorage:
+        """Return the door to stored files."""
+        if self._storage is None:
+            self._storage = TwinStorage(self._app.storage, self.database, self._hop)
+        return self._storage
 
     @property
     def locks(self) -> Locks:

@@ -10,6 +10,7 @@ from nocohost.api.keys import nearest
 from nocohost.api.log import Log
 from nocohost.api.mode import WorkerMode
 from nocohost.api.resources import Resources
+from nocohost.api.storage import Storage
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -51,6 +52,7 @@ class NodeApp:
         self._database: Database | None = None
         self._schedules: Schedules | None = None
         self._resources: Resources | None = None
+        self._storage: Storage | None = None
         self._locks: Locks | None = None
         self._signals: Signals | None = None
 
@@ -98,6 +100,11 @@ class NodeApp:
         return _opened(self._resources, "resources")
 
     @property
+    def storage(self) -> Storage:
+        """Return the door to stored files."""
+        return _opened(self._storage, "storage")
+
+    @property
     def locks(self) -> Locks:
         """Return the locks of the cluster."""
         return _opened(self._locks, "locks")
@@ -124,6 +131,7 @@ class NodeApp:
         signals: Signals | None = None,
         schedules: Schedules | None = None,
         resources: Resources | None = None,
+        storage: Storage | None = None,
     ) -> None:
         """Open the doors to the database, the queue and what stands on them; from here on the app is whole."""
         self._database = database
@@ -132,6 +140,7 @@ class NodeApp:
         self._signals = signals
         self._schedules = schedules
         self._resources = resources
+        self._storage = storage
 
 
 OpenT = TypeVar("OpenT")

@@ -7,7 +7,14 @@ import pytest
 from nocohost.api import errors
 
 CLASSES = [kind for kind in vars(errors).values() if inspect.isclass(kind) and issubclass(kind, errors.NocohostError)]
-FAMILIES = (errors.ConfigError, errors.PluginError, errors.QueueError, errors.ResourceError, errors.StoreError)
+FAMILIES = (
+    errors.ConfigError,
+    errors.PluginError,
+    errors.QueueError,
+    errors.ResourceError,
+    errors.StorageError,
+    errors.StoreError,
+)
 
 
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
