@@ -51,7 +51,8 @@ async def end_jobs(connection: AsyncConnection, where: ColumnElement[bool], endi
         return await _moved(connection, statement)
     ended = await _moved(connection, insert(history).from_select(*_past(jobs, ending, where)))
     if ended:
-        await connection.execute(delete(jobs).where(where))
+        # By what was moved: the clock goes on, and the condition may fit others by now.
+        await connection.execute(delete(jobs).where(jobs.c.id.in_([one.id for one in ended])))
     named = [one.id for one in ended if one.idempotency_key is not None]
     if named:
         await date_idempotency(connection, history, named, db_after(idempotency.c.unique_seconds))
