@@ -83,7 +83,7 @@ class ChildStage:
         """Open the app and enter the key's lifespans; leave and close them at the end of the block."""
         parts = self._parts
         queue = parts.make_queue()
-        queue.on_enqueued = lambda key: parts.hints.send(JOB, key)
+        queue.on_enqueued = lambda key, jobs: parts.hints.send(JOB, key)
         parts.open_app(queue)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(parts.close)

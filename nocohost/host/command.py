@@ -33,7 +33,7 @@ async def open_command_app(environ: Mapping[str, str], stream: TextIO) -> AsyncI
         parts.app.offer(parts.declarations.node_hooks(log))
         await parts.hints.start()
         queue = parts.make_queue(parts.make_lookout())
-        queue.on_enqueued = lambda key: parts.hints.send(JOB, key)
+        queue.on_enqueued = lambda key, jobs: parts.hints.send(JOB, key)
         parts.open_app(queue)
         yield parts.app
     finally:

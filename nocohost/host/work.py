@@ -126,9 +126,9 @@ class Work:
         """Return how long the next tick under the keys of this node is away, 0 or less when one has come."""
         return await self._schedules.seconds_to_tick()
 
-    def enqueued(self, key: str) -> None:
-        """Count a job that this node has enqueued, and look for it."""
-        self._metrics.of(key).enqueued()
+    def enqueued(self, key: str, jobs: int = 1) -> None:
+        """Count jobs that this node has enqueued, and look for them."""
+        self._metrics.of(key).enqueued(jobs)
         self._consumer.wake(key)
         self._parts.hints.send(JOB, key)
 

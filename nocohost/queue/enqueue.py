@@ -1,5 +1,6 @@
 """The door to the queue: any node enqueues to any declared key, in its own transaction or its caller's."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -50,15 +51,15 @@ class Terms(NamedTuple):
     group: str | None
 
 
-def _nobody(key: str) -> None:
+def _nobody(key: str, jobs: int) -> None:
     """Wake nobody."""
 
 
 class JobQueue:
     """Makes jobs; see ``nocohost.api.app.Queue`` for the promise.
 
-    ``on_enqueued(key)`` is called after the commit of each job, whosever transaction it is. It is a hint; polling is
-    the guarantee.
+    ``on_enqueued(key, jobs)`` is called after the commit of so many jobs, whosever transaction it is. It is a hint;
+    polling is the guarantee.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class JobQueue:
         self._external = frozenset(external_keys)
         self._payload_bytes = payload_bytes
         self._lone: Grouped[NewJob, datetime] = Grouped(self._insert_rows)
-        self.on_enqueued: Callable[[str], None] = _nobody
+        self.on_enqueued: Callable[[str, int], None] = _nobody
 
     async def enqueue(
         self,
@@ -100,14 +101,14 @@ class JobQueue:
         if connection is not None:
             job = await self._insert(connection, new, seen)
             if job.id == new.id:
-                on_commit(connection, lambda: self.on_enqueued(key))
+                on_commit(connection, lambda: self.on_enqueued(key, 1))
         else:
             if idempotency_key is None:
                 job = _made(new, seen, await self._insert_alone(new), ())
             else:
                 job = await self._enqueue_once(new, seen)
             if job.id == new.id:
-                self.on_enqueued(key)
+                self.on_enqueued(key, 1)
         return replace(job, warnings=warnings) if warnings else job
 
     async def enqueue_many(
@@ -138,10 +139,10 @@ class JobQueue:
         rows = [new for new, _ in news]
         if connection is not None:
             instants = await _insert_pages(connection, rows)
-            on_commit(connection, lambda: self.on_enqueued(key))
+            on_commit(connection, lambda: self.on_enqueued(key, len(rows)))
         else:
             instants = await self._insert_together(rows)
-            self.on_enqueued(key)
+            self.on_enqueued(key, len(rows))
         return [_made(new, seen, instant, warnings) for (new, seen), instant in zip(news, instants, strict=True)]
 
     async def _warnings(self, key: str, connection: "AsyncConnection | None") -> Sequence[Mapping[str, str]]:
@@ -166,8 +167,8 @@ class JobQueue:
             job_type = self._job_type(key) or JobType(key)
             news.append(NewJob(new_id(), key, text, job_type.priority, None, None, None, job_type.unique_seconds, b""))
         await _insert_pages(connection, news)
-        for key in {key for key, _ in jobs}:
-            on_commit(connection, partial(self.on_enqueued, key))
+        for key, count in Counter(key for key, _ in jobs).items():
+            on_commit(connection, partial(self.on_enqueued, key, count))
 
     def checked(self, key: str, payload: Any) -> Any:
         """Return the payload as it is stored under ``key``; raises as ``enqueue`` does, and makes no job."""
@@ -213,13 +214,17 @@ class JobQueue:
         return await self._database.hot.insert(news)
 
     async def _insert_together(self, rows: Sequence[NewJob]) -> Sequence[datetime]:
+        instants: Sequence[datetime] = ()
         try:
             if len(rows) <= PAGE_JOBS:
-                return await self._database.hot.insert(rows)
-            async with self._database.begin() as connection:
-                return await _insert_pages(connection, rows)
+                instants = await self._database.hot.insert(rows)
+            else:
+                async with self._database.begin() as connection:
+                    instants = await _insert_pages(connection, rows)
         except StoreUnavailableError as error:
-            return [await self._find(rows[-1].id, rows[-1].key, error)] * len(rows)
+            error.unsure |= bool(instants)  # the transaction was whole, so it was its commit that was not answered
+            instants = [await self._find(rows[-1].id, rows[-1].key, error)] * len(rows)
+        return instants
 
     async def _insert_alone(self, new: NewJob) -> datetime:
         try:
@@ -251,7 +256,7 @@ class JobQueue:
         except (JobNotFoundError, StoreError):
             raise StoreUnavailableError(
                 f"the database went away while job {job_id} of {key} was committed",
-                hint="it may have been stored; enqueue again with an idempotency key to be sure",
+                hint=f"it may have been stored, with all jobs of its call: nocohost jobs show {job_id} tells",
             ) from cause
 
     async def _insert(self, connection: "AsyncConnection", new: NewJob, seen: Any) -> Job:

@@ -44,7 +44,7 @@ class KeyNumbers:
         self.wait = Times()
         self.run = Times()
 
-    def enqueued(self, jobs: int = 1) -> None:
+    def enqueued(self, jobs: int) -> None:
         """Count jobs that this node enqueued."""
         self.enqueues += jobs
 

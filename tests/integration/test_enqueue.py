@@ -63,17 +63,21 @@ async def test_a_job_and_a_row_of_the_caller_commit_together_or_not_at_all(datab
 
 async def test_a_hint_follows_the_commit_and_no_roll_back(database: SqlDatabase) -> None:
     queue = make_queue(database)
-    hints: list[str] = []
-    queue.on_enqueued = hints.append
+    hints: list[tuple[str, int]] = []
+    queue.on_enqueued = lambda key, jobs: hints.append((key, jobs))
     await queue.enqueue(KEY, {})
-    assert hints == [KEY]
+    assert hints == [(KEY, 1)]
     async with database.begin() as connection:
         await queue.enqueue(KEY, {}, connection=connection)
-        assert hints == [KEY]
-    assert hints == [KEY, KEY]
+        await queue.enqueue_many(KEY, [{}] * 3, connection=connection)
+        assert hints == [(KEY, 1)]
+    assert hints == [(KEY, 1), (KEY, 1), (KEY, 3)]
+    hints.clear()
     async with failing(database) as connection:
         await queue.enqueue(KEY, {}, connection=connection)
-    assert hints == [KEY, KEY]
+    assert hints == []
+    await queue.enqueue_many(KEY, [{}] * 2)
+    assert hints == [(KEY, 2)]
 
 
 async def test_an_enqueue_inside_an_open_transaction(database: SqlDatabase) -> None:
@@ -159,9 +163,7 @@ async def test_a_lost_answer_is_read_back_before_it_is_reported(
         await queue.enqueue(KEY, {})
 
 
-async def test_the_lost_answer_to_an_idempotent_enqueue_is_read_back(
-    database: SqlDatabase, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_lost_answer_to_a_commit_is_read_back(database: SqlDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     queue = make_queue(database)
     begin = database.begin
     commits = True
@@ -183,10 +185,14 @@ async def test_the_lost_answer_to_an_idempotent_enqueue_is_read_back(
     monkeypatch.setattr(database, "begin", Lossy)
     job = await queue.enqueue(KEY, {}, idempotency_key=str(commits))
     assert (await read_job(database, job.id)).state == "pending"
+    many = await queue.enqueue_many(KEY, [{}] * 1001)
+    assert (await read_job(database, many[-1].id)).state == "pending"
     commits = False
     with pytest.raises(StoreUnavailableError, match=r"while job .* was committed"):
         await queue.enqueue(KEY, {}, idempotency_key=str(commits))
-    assert await count_jobs(database) == 1
+    with pytest.raises(StoreUnavailableError, match=r"while job .* was committed"):
+        await queue.enqueue_many(KEY, [{}] * 1001)
+    assert await count_jobs(database) == 1002
 
 
 async def test_run_at(database: SqlDatabase) -> None:

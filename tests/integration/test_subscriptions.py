@@ -135,9 +135,9 @@ async def test_a_subscriber_that_is_gone_does_not_stop_the_writer(shelf, databas
         external_keys=(),
         payload_bytes=9000,
     )
-    told: list[str] = []
-    queue.on_enqueued = told.append
+    told: list[tuple[str, int]] = []
+    queue.on_enqueued = lambda key, count: told.append((key, count))
     without = type(shelf)(database, shelf.declared, queue, StandingOrders(database, shelf.declared, queue))
     await without.create("shelf.books", {"title": "x"})
     assert len(await jobs_of(database)) == 1
-    assert told == ["shelf:note"]
+    assert told == [("shelf:note", 1)]

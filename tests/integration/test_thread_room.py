@@ -49,7 +49,7 @@ class Bench:
         self.clock = FakeClock()
         self.queue = make_queue(database)
         self.enqueued: list[tuple[str, str]] = []
-        self.queue.on_enqueued = lambda key: self.enqueued.append((key, threading.current_thread().name))
+        self.queue.on_enqueued = lambda key, jobs: self.enqueued.append((key, threading.current_thread().name))
         app = cast("App", NarrowApp(self.queue, database))
         self.room = ThreadRoom(app, database, clock=self.clock, log=log)
 
