@@ -120,16 +120,17 @@ class Consumer:
             attempt.interrupt(Interruption(reason))
 
     async def drain(self, seconds: float) -> int:
-        """Stop claiming, wait up to ``seconds`` for what runs, then release the rest uncharged; return how many.
+        """Stop claiming, wait for what runs, cancel and release the rest uncharged within ``seconds``; return how many.
 
         ``run`` ends afterwards. A database that is away does not keep this waiting: the lease frees those jobs.
         """
         self.stop_claiming()
-        await self._within(seconds, self._all_done())
+        grace = min(GRACE_SECONDS, seconds / 5)
+        await self._within(seconds - grace, self._all_done())
         left = len(self._running)
         if left:
             self.cancel_all(Interruption.DRAIN)
-            await self._within(GRACE_SECONDS, self._all_done())
+            await self._within(grace, self._all_done())
         if self._running or self._unsure:
             await self._within(GRACE_SECONDS, self._release())
         self._closed = True

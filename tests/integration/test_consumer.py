@@ -28,6 +28,7 @@ from nocohost.store.database import SqlDatabase
 from nocohost.store.jobs import cancel_job, retry_job
 from nocohost.store.nodes import set_node_state
 from nocohost.store.schema import history, jobs, limits, nodes
+from nocohost.testing.clock import FakeClock
 
 
 async def run_one(database: SqlDatabase, handler: Callable[[Job], Any], *, attempts: int = 2, **service: Any) -> Any:
@@ -272,6 +273,37 @@ async def test_a_drain_releases_jobs_whose_handler_ignores_cancel(database: SqlD
     assert (row.state, row.attempts) == ("pending", 0)
     stubborn.set()
     await until(lambda: _true(consumer.busy == 0))
+
+
+async def test_a_drain_cancels_what_runs_in_time_to_be_through_by_its_deadline(database: SqlDatabase) -> None:
+    """Past the deadline the watch ends the process, whatever it has still to close."""
+    clock, stubborn = FakeClock(), asyncio.Event()
+    begun, cancelled_at = clock.monotonic(), []
+
+    async def handler(job: Job) -> None:
+        while not stubborn.is_set():
+            try:
+                await stubborn.wait()
+            except asyncio.CancelledError:
+                cancelled_at.append(clock.monotonic() - begun)
+
+    consumer = make_consumer(database, await join_node(database), Service(KEY, handler), clock=clock)
+    running = asyncio.create_task(consumer.run())
+    job = await make_queue(database).enqueue(KEY, {})
+    consumer.wake()
+    await until(lambda: _true(consumer.busy == 1))
+    draining = asyncio.create_task(consumer.drain(10.0))
+    try:
+        for _ in range(60):
+            await asyncio.sleep(0.02)
+            if not draining.done():
+                clock.advance(0.25)
+        assert (await draining, clock.monotonic() - begun <= 10.5) == (1, True)
+        assert cancelled_at[0] == pytest.approx(9.0, abs=0.3)
+        assert (await read_job(database, job.id)).state == "pending"
+    finally:
+        stubborn.set()
+    await asyncio.wait_for(running, 5)
 
 
 async def test_a_transaction_of_a_job_commits_only_while_its_claim_holds(database: SqlDatabase) -> None:
