@@ -33,8 +33,8 @@ class Room(Protocol):
     """A place that runs handlers, one call for each attempt."""
 
     @property
-    def is_full(self) -> bool:
-        """Tell whether a handler that is here for its job's sake, not its service's, would have to wait."""
+    def places(self) -> int:
+        """Return how many handlers at a time may be here for their job's sake, not their service's."""
 
     async def run(self, service: Service, job: Job, order: WorkOrder) -> Any:
         """Run the handler there and return what it returned; ``job`` and ``order`` are the same attempt.

@@ -28,15 +28,15 @@ FEWEST_PLACES = 2
 class ChildRoom:
     """Implements ``nocohost.api.room.Room`` with processes; one work order each, then they are thrown away.
 
-    Handlers that are here because of ``isolation="process"`` are as many as their service allows. Those that are here
-    for their job's sake, after a crash, share one place for each CPU: the many jobs of a lost node would else become as
-    many processes at once, and the node that saves them would be lost in turn.
+    Handlers that are here because of ``isolation="process"`` are as many as their service allows. For those that are
+    here for their job's sake, after a crash, there is one place for each CPU: the many jobs of a lost node would else
+    become as many processes at once, and the node that saves them would be lost in turn. Whoever sends them counts.
     """
 
     def __init__(self, spares: Spares, *, log: Log) -> None:
         self.spares = spares
         self._log = log
-        self._places = asyncio.Semaphore(max(FEWEST_PLACES, os.cpu_count() or 1))
+        self._places = max(FEWEST_PLACES, os.cpu_count() or 1)
         self._busy: set[Child] = set()
         self._leaving: dict[Child, asyncio.Task[None]] = {}
 
@@ -46,21 +46,15 @@ class ChildRoom:
         return list(self._busy)
 
     @property
-    def is_full(self) -> bool:
-        """See ``nocohost.api.room.Room.is_full``."""
-        return self._places.locked()
+    def places(self) -> int:
+        """See ``nocohost.api.room.Room.places``."""
+        return self._places
 
     async def run(self, service: Service, job: Job, order: WorkOrder) -> Any:
         """Run the handler in a child and return what it returned; see ``nocohost.api.room.Room.run``.
 
         A cancelled handler is asked, gets SIGTERM after ``ASK_SECONDS``, and SIGKILL ``TERM_SECONDS`` later.
         """
-        if service.isolation == "process":
-            return await self._run(service, job, order)
-        async with self._places:
-            return await self._run(service, job, order)
-
-    async def _run(self, service: Service, job: Job, order: WorkOrder) -> Any:
         child = self.spares.take(service.key)
         if child.ready.is_set():
             try:

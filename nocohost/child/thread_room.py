@@ -35,9 +35,9 @@ class ThreadRoom:
         self._blocking: BlockingDatabase | None = None
 
     @property
-    def is_full(self) -> bool:
-        """See ``nocohost.api.room.Room.is_full``: there are as many threads as the service allows jobs."""
-        return False
+    def places(self) -> int:
+        """See ``nocohost.api.room.Room.places``: a thread keeps nobody safe from a job."""
+        return 0
 
     async def run(self, service: Service, job: Job, order: WorkOrder) -> Any:
         """Run the handler in a thread and return what it returned; see ``nocohost.api.room.Room.run``.

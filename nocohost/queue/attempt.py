@@ -20,7 +20,7 @@ from nocohost.queue.outcome import FENCED, RELEASED, Interruption, Rules, Verdic
 from nocohost.queue.payload import read_payload
 from nocohost.queue.settler import Pending, Settler
 from nocohost.store.database import SqlDatabase
-from nocohost.store.hot.values import ClaimedJob
+from nocohost.store.hot.values import ANY_PLACES, ClaimedJob
 
 CANCEL_AGAIN_SECONDS = 10.0
 
@@ -46,6 +46,8 @@ class Attempt:
     began: float | None = None
     """The monotonic instant at which the handler started."""
     cancelled_at: float = 0.0
+    has_place: bool = False
+    """It runs in a child for its job's sake, and has a place there until it is over."""
     is_settling: bool = False
     """The handler is done; only the outcome is still to be written."""
     task: "asyncio.Task[None] | None" = field(default=None, repr=False)
@@ -66,7 +68,7 @@ class Attempts:
 
     ``rooms`` is where handlers run that must not run on the event loop: ``thread`` and ``process``. A job whose node or
     child died under it goes to the ``process`` room, if there is one, whatever its service says; one that was lost but
-    once only while that is not full.
+    once only while more than one place is free. The others must, so that no more may be started than ``places`` says.
     """
 
     def __init__(
@@ -89,7 +91,14 @@ class Attempts:
         self._metrics = metrics
         self.rooms: Mapping[str, Room] = {}
         self._settler = Settler(database, node_id, clock=clock, log=log)
+        self._placed = 0
         self.running = 0
+
+    @property
+    def places(self) -> int:
+        """Return how many jobs that must run apart could start now, those of isolated services not counted."""
+        room = self.rooms.get("process")
+        return ANY_PLACES if room is None else max(room.places - self._placed, 0)
 
     def offer(self, service: Service) -> Offer:
         """Return the service as its attempts need it."""
@@ -104,7 +113,8 @@ class Attempts:
 
         It is over when the database has the outcome, or the claim is lost.
         """
-        attempt = Attempt(job, offer, HeldClaim(self._database, job), why)
+        attempt = Attempt(job, offer, HeldClaim(self._database, job), why, has_place=self._is_placed(job, offer))
+        self._placed += attempt.has_place
         attempt.task = asyncio.create_task(self._run(attempt, ended))
         return attempt
 
@@ -128,6 +138,7 @@ class Attempts:
         attempt.is_settling = True
 
         def settled(written: Verdict) -> None:
+            self._placed -= attempt.has_place
             self._tell(attempt, written)
             ended(attempt)
 
@@ -193,14 +204,15 @@ class Attempts:
         self._log.warning("job.cancelled", key=attempt.job.key, job=attempt.job.id, why=Interruption.TIMEOUT)
         attempt.interrupt(Interruption.TIMEOUT)
 
+    def _is_placed(self, job: ClaimedJob, offer: Offer) -> bool:
+        if "process" not in self.rooms or offer.service.isolation == "process":
+            return False
+        # One lost node says little of each of its jobs, and they must not wait: apart as far as there is room, and the
+        # last place is kept for those that cannot do without.
+        return job.must_run_apart or (job.losses > 0 and self.places > 1)
+
     def _room(self, attempt: Attempt) -> Room | None:
-        if not self.rooms:
-            return None
-        apart, own = self.rooms.get("process"), self.rooms.get(attempt.offer.service.isolation)
-        if attempt.job.crashes or attempt.job.losses > 1:
-            return apart
-        # One lost node says little of each of its jobs, and they must not wait: apart as far as there is room.
-        return apart if attempt.job.losses and apart is not None and not apart.is_full else own
+        return self.rooms.get("process" if attempt.has_place else attempt.offer.service.isolation)
 
     def _order(self, attempt: Attempt) -> WorkOrder:
         job = attempt.job

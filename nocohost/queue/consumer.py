@@ -22,6 +22,7 @@ from nocohost.store.hot.values import LOWEST_FLOOR, ClaimedJob, Want
 
 HINT_SECONDS = 0.1
 """A hint may run ahead of its commit: how long after a hint without a job the consumer looks once more."""
+LOOKS = 2
 GRACE_SECONDS = 1.0
 """What of a drain's time handlers get once cancelled, before their jobs are released without them; a fifth at most."""
 CLAIM_LIMIT = 250
@@ -69,7 +70,8 @@ class Consumer:
         self._is_fenced = False
         self._closed = False
         self._unsure = False
-        self._hinted = False
+        self._looks = 0
+        """How many claims are to be made because of a hint, unless one of them finds something."""
         self._backlog: frozenset[str] = frozenset()
         """Keys that had more due jobs than the last claim took."""
         self._look_at = 0.0
@@ -91,7 +93,7 @@ class Consumer:
     def wake(self, key: str | None = None) -> None:
         """Look for work now, if ``key`` is served here; from the event loop's thread only."""
         if key is None or key in self._offers:
-            self._hinted = True
+            self._looks = LOOKS
             self._woken.set()
 
     async def run(self) -> None:
@@ -172,33 +174,48 @@ class Consumer:
     async def _claim(self) -> None:
         free = {key: min(count, CLAIM_LIMIT) for key, count in self._free.items() if count > 0}
         await self._limits.refresh()
-        is_idle = not (self._hinted or self._backlog)
-        plain, limited = self._limits.split(await self._wants(free), is_idle=is_idle)
+        wants = await self._wants(free)
+        looks, self._looks = self._looks, 0  # a hint that comes while the database is asked is not for this claim
+        plain, limited = self._limits.split(wants, is_idle=not (looks or self._backlog))
+        places = self._attempts.places
         rows: list[ClaimedJob] = []
         if plain or limited:
             self._unsure = True
             try:
                 if plain:
-                    rows = await self._database.hot.claim(self._node_id, new_claim_id(), plain)
+                    rows = await self._database.hot.claim(self._node_id, new_claim_id(), plain, places)
                 if limited:
-                    rows += await self._limits.claim(new_claim_id(), limited)
+                    places -= sum(self._needs_place(row) for row in rows)
+                    rows += await self._limits.claim(new_claim_id(), limited, places)
             except StoreConflictError:
-                self._hinted = True  # two nodes met at the first job of a group: one has it, the other looks again
+                self._looks = LOOKS  # two nodes met at the first job of a group: one has it, the other looks again
+            except StoreError:
+                self._looks = LOOKS
+                raise
             self._unsure = False
         claimed = Counter(row.key for row in rows)
         # A key without a free slot was not asked for; it has as much left as it had.
         self._backlog = frozenset(key for key, count in free.items() if claimed[key] >= count) | (
             self._backlog - free.keys()
         )
-        self._hinted = self._hinted and not rows
-        for row in rows:
+        if not rows:
+            self._looks = max(self._looks, looks - 1)
+        for row in sorted(rows, key=self._needs_place, reverse=True):  # before those that would only like a place
             self._start(row)
 
     async def _wants(self, free: Mapping[str, int]) -> list[Want]:
-        floors: Mapping[str, int] = {}
-        if self._backlog and self.draw() < AGEING_SHARE:
-            floors = await self._database.hot.oldest_levels(self._backlog)
-        return [Want(key, slots, floors.get(key, LOWEST_FLOOR)) for key, slots in free.items()]
+        wants = [Want(key, slots, isolated=self._is_isolated(key)) for key, slots in free.items()]
+        behind = [want for want in wants if want.key in self._backlog]
+        if not behind or self.draw() >= AGEING_SHARE:
+            return wants
+        floors = await self._database.hot.oldest_levels(behind)
+        return [want._replace(floor=floors.get(want.key, LOWEST_FLOOR)) for want in wants]
+
+    def _is_isolated(self, key: str) -> bool:
+        return self._offers[key].service.isolation == "process"
+
+    def _needs_place(self, row: ClaimedJob) -> bool:
+        return row.must_run_apart and not self._is_isolated(row.key)
 
     def _start(self, row: ClaimedJob) -> None:
         why = None
@@ -215,7 +232,9 @@ class Consumer:
         self._free[job.key] += 1
         if not self._running:
             self._empty.set()
-        if job.key in self._backlog or job.group is not None or self._limits.holds_back(job.key):
+        if attempt.has_place:
+            self.wake()  # for jobs of whatever key that were passed over without it
+        elif job.key in self._backlog or job.group is not None or self._limits.holds_back(job.key):
             self._woken.set()
 
     async def _release(self) -> None:
@@ -248,10 +267,10 @@ class Consumer:
         await self._empty.wait()
 
     def _pause(self) -> float:
-        if self._claims and not self._is_fenced and any(self._free[key] > 0 for key in self._backlog):
+        may_claim = self._claims and not self._is_fenced
+        if may_claim and any(self._free[key] > 0 for key in self._backlog):
             return 0.0
-        if self._hinted:
-            self._hinted = False
+        if may_claim and self._looks:
             return min(HINT_SECONDS, self._poll_seconds)
         return min(self._poll_seconds, self._limits.pause_seconds or self._poll_seconds)
 

@@ -6,7 +6,7 @@ from nocohost.api.clock import Clock
 from nocohost.api.service import Service
 from nocohost.store.database import SqlDatabase
 from nocohost.store.glance import glance
-from nocohost.store.hot.values import ClaimedJob, Want
+from nocohost.store.hot.values import ANY_PLACES, ClaimedJob, Want
 from nocohost.store.limits import Limit, claim_limited, limited_keys
 
 REFRESH_SECONDS = 60.0
@@ -62,9 +62,9 @@ class ClusterLimits:
             return ([], limited) if self._turn else (plain, [])
         return plain, limited
 
-    async def claim(self, claim_id: str, wants: Sequence[Want]) -> list[ClaimedJob]:
+    async def claim(self, claim_id: str, wants: Sequence[Want], places: int = ANY_PLACES) -> list[ClaimedJob]:
         """Claim jobs of limited keys; see ``claim_limited``."""
-        found = await claim_limited(self._database, self._node_id, claim_id, wants)
+        found = await claim_limited(self._database, self._node_id, claim_id, wants, places)
         # A key whose slots are all taken here is not asked for; the end of one of its jobs still matters.
         busy = {key: None for key in self._held_back if key not in {want.key for want in wants}}
         self._held_back = {**busy, **found.held_back}

@@ -202,7 +202,16 @@ async def _slots(connection: AsyncConnection, scene: _Scene) -> Reason:
     words = (
         f"it waits for a free slot of {_named(scene.servers)}: {running} jobs of {job.key} run, {before} are before it"
     )
-    return Reason("limit", f"{words}; more nodes, or a higher concurrency of the service, would take it sooner")
+    more = "more nodes, or a higher concurrency of the service, would take it sooner"
+    return Reason("limit", f"{words}{_apart(job)}; {more}")
+
+
+def _apart(job: JobRow) -> str:
+    """Say that a job needs a place in a child, unless all jobs of its service have one anyway."""
+    if job.losses < 2 and not job.crashes:
+        return ""
+    told = f"{job.crashes} children died of it" if job.crashes else f"it was lost with {job.losses} nodes"
+    return f"; {told}, so it runs in a child of its own, of which a node starts few at a time"
 
 
 def _named(some: Sequence[NodeRow], *, with_state: bool = False) -> str:

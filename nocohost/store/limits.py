@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, case, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, case, delete, exists, func, or_, select, update
 from sqlalchemy.dialects import postgresql as on_postgresql
 from sqlalchemy.dialects import sqlite as on_sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -19,7 +19,7 @@ from nocohost.store.claims import PENDING, RUNNING
 from nocohost.store.database import SqlDatabase
 from nocohost.store.glance import glance
 from nocohost.store.hot import postgresql, sqlite, statements
-from nocohost.store.hot.values import ClaimedJob, Want
+from nocohost.store.hot.values import ANY_PLACES, ClaimedJob, Want
 from nocohost.store.schema import jobs, limits
 from nocohost.store.types import db_now
 
@@ -119,14 +119,16 @@ async def limited_keys(connection: AsyncConnection, among: Collection[str]) -> f
     return frozenset(await connection.scalars(select(limits.c.key).where(limits.c.key.in_(sorted(among)))))
 
 
-async def claim_limited(database: SqlDatabase, node_id: str, claim_id: str, wants: Sequence[Want]) -> LimitedClaim:
+async def claim_limited(
+    database: SqlDatabase, node_id: str, claim_id: str, wants: Sequence[Want], places: int = ANY_PLACES
+) -> LimitedClaim:
     """Claim jobs of keys with a limit: as ``HotStore.claim``, and no more than the limits allow at this moment.
 
     It looks first and locks nothing unless there is something to take. A row that another node has locked is passed
     over, so that a node which stops in the middle of a claim holds nobody up but that key.
     """
     async with glance(database) as connection:
-        rows = await connection.execute(_look([want.key for want in wants]))
+        rows = await connection.execute(_look(wants, places))
         seen = {row.key: (_limit(row), row.running, row.is_due) for row in rows}
     held_back: dict[str, float | None] = {}
     open_wants = []
@@ -141,7 +143,7 @@ async def claim_limited(database: SqlDatabase, node_id: str, claim_id: str, want
     taken: list[ClaimedJob] = []
     if open_wants:
         async with database.begin() as connection:
-            taken = await _claim_locked(connection, node_id, claim_id, open_wants, held_back)
+            taken = await _claim_locked(connection, node_id, claim_id, open_wants, places, held_back)
     taken.sort(key=lambda job: (job.priority, job.due, job.id))
     return LimitedClaim(taken, held_back, frozenset(want.key for want in wants if want.key not in seen))
 
@@ -151,6 +153,7 @@ async def _claim_locked(
     node_id: str,
     claim_id: str,
     wants: Sequence[Want],
+    places: int,
     held_back: dict[str, float | None],
 ) -> list[ClaimedJob]:
     """Lock, then count, then claim: the count is a statement of its own, so that it sees what the lock waited for."""
@@ -166,7 +169,7 @@ async def _claim_locked(
             granted.append(want._replace(slots=slots))
         else:
             held_back[want.key] = locked[want.key].token_seconds(locked[want.key].tokens)
-    taken = await _claim(connection, node_id, claim_id, granted) if granted else []
+    taken = await _claim(connection, node_id, claim_id, granted, places) if granted else []
     asked = {want.key: want.slots for want in wants}
     for want in granted:
         limit, count = locked[want.key], sum(job.key == want.key for job in taken)
@@ -194,29 +197,29 @@ async def _count_running(connection: AsyncConnection, keys: Iterable[str]) -> Ma
     return {row[0]: row[1] for row in rows}
 
 
-async def _claim(connection: AsyncConnection, node_id: str, claim_id: str, wants: Sequence[Want]) -> list[ClaimedJob]:
+async def _claim(
+    connection: AsyncConnection, node_id: str, claim_id: str, wants: Sequence[Want], places: int
+) -> list[ClaimedJob]:
     if connection.dialect.name == "postgresql":
-        rows: Any = await connection.exec_driver_sql(statements.CLAIM, postgresql.wanted(node_id, claim_id, wants))
+        parameters = postgresql.wanted(node_id, claim_id, wants, places)
+        rows: Any = await connection.exec_driver_sql(statements.CLAIM, parameters)
         return postgresql.claimed(rows, claim_id)
     node = sqlite.hexed(node_id)
-    if not (await connection.exec_driver_sql(sqlite.MAY_CLAIM, (node,))).scalar():
-        return []
-    now = (await connection.exec_driver_sql("SELECT nocohost_now()")).scalar_one()
-    found: list[ClaimedJob] = []
-    for want in wants:
-        rows = await connection.exec_driver_sql(sqlite.CLAIM, sqlite.wanted(node, claim_id, want, now))
-        found += sqlite.claimed(rows, claim_id, now)
-    return found
+    return await connection.run_sync(lambda sync: sqlite.take(sync.exec_driver_sql, node, claim_id, wants, places))
 
 
-def _look(keys: Collection[str]) -> Select[Any]:
+def _look(wants: Sequence[Want], places: int) -> Select[Any]:
     running = select(func.count()).where(jobs.c.state == RUNNING, jobs.c.key == limits.c.key).correlate(limits)
     now = select(db_now()).scalar_subquery()
-    due = (jobs.c.state == PENDING, jobs.c.key == limits.c.key, jobs.c.run_at <= now)
+    due = [jobs.c.state == PENDING, jobs.c.key == limits.c.key, jobs.c.run_at <= now]
+    if places <= 0:
+        isolated = sorted(want.key for want in wants if want.isolated)
+        due.append(or_(jobs.c.key.in_(isolated), and_(jobs.c.losses < 2, jobs.c.crashes == 0)))
     is_due: ColumnElement[bool] = or_(
         exists().where(*due, jobs.c.group.is_(None)).correlate(limits),
         exists().where(*due, jobs.c.group.is_not(None)).correlate(limits),
     )
+    keys = [want.key for want in wants]
     return _limits_of(keys).add_columns(running.scalar_subquery().label("running"), is_due.label("is_due"))
 
 

@@ -74,6 +74,15 @@ jobs = Table(
         postgresql_where=text("state = 'running'"),
         sqlite_where=text("state = 'running'"),
     ),
+    Index(
+        "nocohost_jobs_apart",
+        "key",
+        "priority",
+        "run_at",
+        "id",
+        postgresql_where=text("state = 'pending' AND (losses > 1 OR crashes > 0)"),
+        sqlite_where=text("state = 'pending' AND (losses > 1 OR crashes > 0)"),
+    ),
     # Each claim walks past what has ended since the last vacuum, however many jobs wait beside it.
     postgresql_with={
         "autovacuum_vacuum_scale_factor": "0.01",

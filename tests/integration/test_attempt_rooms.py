@@ -18,7 +18,7 @@ from nocohost.store.schema import jobs
 class Cell:
     """A room that does what it is told, job by job."""
 
-    is_full = False
+    places = 2
 
     def __init__(self, *outcomes: Any) -> None:
         self.outcomes = list(outcomes)
@@ -72,22 +72,22 @@ async def test_what_becomes_of_a_job_that_its_children_die_of(
 
 
 @pytest.mark.parametrize(
-    ("lost", "is_full", "place"),
+    ("lost", "places", "place"),
     [
-        ({"losses": 1}, False, "apart"),
-        ({"losses": 1}, True, "on the loop"),
-        ({"losses": 2}, True, "apart"),
-        ({"crashes": 1}, True, "apart"),
+        ({"losses": 1}, 2, "apart"),
+        ({"losses": 1}, 1, "on the loop"),
+        ({"losses": 2}, 1, "apart"),
+        ({"crashes": 1}, 1, "apart"),
     ],
 )
 async def test_a_job_that_was_lost_once_does_not_wait_for_a_child(
-    database: SqlDatabase, lost: Mapping[str, int], is_full: bool, place: str
+    database: SqlDatabase, lost: Mapping[str, int], places: int, place: str
 ) -> None:
     async def handler(job: Job) -> str:
         return "on the loop"
 
     cell = Cell("apart")
-    cell.is_full = is_full
+    cell.places = places
     job = await make_queue(database).enqueue(KEY, {})
     async with database.begin() as connection:
         await connection.execute(update(jobs).values(**lost))

@@ -107,7 +107,8 @@ def claiming(node: str, *wants: Want) -> Run:
             return
         now = (await connection.exec_driver_sql("SELECT nocohost_now()")).scalar_one()
         for want in wants:
-            await connection.exec_driver_sql(sqlite.ANY_DUE, {"key": want.key})
+            await connection.exec_driver_sql(sqlite.ANY_DUE, {**want._asdict(), "places": 1})
+            (await connection.exec_driver_sql(sqlite.APART, {**want._asdict(), "places": 1, "now": now})).all()
             given = sqlite.wanted(sqlite.hexed(node), new_claim_id(), want, now)
             (await connection.exec_driver_sql(sqlite.CLAIM, given)).all()
 
@@ -115,7 +116,7 @@ def claiming(node: str, *wants: Want) -> Run:
 
 
 async def looking_at_limits(connection: AsyncConnection) -> None:
-    await connection.execute(limits._look([PARKED_KEY]))
+    await connection.execute(limits._look([Want(PARKED_KEY, 10)], 1))
 
 
 def lasting(price: int, *others: int) -> None:

@@ -19,6 +19,7 @@ from nocohost.api.job import DeadLetter, Job, Retry, Snooze
 from nocohost.api.log import Log
 from nocohost.api.service import Service
 from nocohost.child import room as child_room
+from nocohost.child.room import ChildRoom
 from nocohost.queue.claim import HeldClaim
 from nocohost.store.schema import jobs
 
@@ -64,16 +65,13 @@ async def test_a_child_serves_nothing_and_has_only_what_its_key_needs(bench: Ben
     assert (await bench.run("who", AWAITED)) == {"main": "MainThread", "serving": False}
 
 
-async def test_the_jobs_of_a_lost_node_share_few_children(make_bench, monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
-    bench = make_bench()
-    lost = [asyncio.create_task(bench.run("sleep", isolation="loop", seconds=0.2)) for _ in range(5)]
-    most = 0
-    while not all(task.done() for task in lost):
-        await asyncio.sleep(0.01)
-        most = max(most, len(bench.room.busy))
-    assert most == child_room.FEWEST_PLACES
-    assert [task.exception() for task in lost] == [None] * 5
+@on_sqlite
+@pytest.mark.parametrize(("count", "places"), [(None, 2), (1, 2), (8, 8)])
+async def test_the_jobs_of_lost_nodes_have_few_places(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, count: int | None, places: int
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: count)
+    assert ChildRoom(bench.room.spares, log=bench.parts.log).places == places
 
 
 @on_sqlite

@@ -15,6 +15,7 @@ from nocohost.queue.alarm import Alarm
 from nocohost.queue.lookout import Lookout
 from nocohost.store.claims import held_jobs
 from nocohost.store.database import SqlDatabase
+from nocohost.store.hot.postgresql import wanted
 from nocohost.store.hot.sqlite import ANY_DUE
 from nocohost.store.hot.statements import CLAIM, CLAIM_PLAIN
 from nocohost.store.hot.values import ClaimedJob, Want
@@ -41,11 +42,12 @@ async def test_a_claim_uses_the_partial_index_past_a_backlog(explained: SqlDatab
     async with explained.begin() as connection:
         await connection.execute(text(BACKLOG))
         await connection.execute(text("ANALYZE nocohost_jobs"))
-    parameters = {"node": node, "claim": new_claim_id(), "keys": [KEY, "none:such"], "slots": [5, 5], "floors": [0, 0]}
+    parameters = wanted(node, new_claim_id(), [Want(KEY, 5), Want("none:such", 5)])
     async with explained.begin() as connection:
         rows = await connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT TEXT) {statement}", parameters)
         plan = "\n".join(row[0] for row in rows)
     assert "Index Scan using nocohost_jobs_due" in plan or "Index Only Scan using nocohost_jobs_due" in plan, plan
+    assert "using nocohost_jobs_apart" in plan, "what must run apart is looked for in an index that is most often empty"
     assert "Seq Scan on nocohost_jobs" not in plan, plan
 
 
@@ -67,8 +69,12 @@ async def test_the_cheap_question_on_sqlite_uses_the_partial_index(database: Sql
     if database.dialect != "sqlite":
         pytest.skip("SQLite's planner")
     async with database.connect() as connection:
-        rows = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {ANY_DUE}", {"key": KEY})
-        assert "nocohost_jobs_due" in "\n".join(row[3] for row in rows)
+        rows = await connection.exec_driver_sql(
+            f"EXPLAIN QUERY PLAN {ANY_DUE}", {**Want(KEY, 1)._asdict(), "places": 1}
+        )
+        plan = "\n".join(row[3] for row in rows)
+    assert "nocohost_jobs_due" in plan
+    assert "SCAN" not in plan.replace("SCAN CONSTANT ROW", ""), plan
 
 
 async def test_a_claim_takes_each_key_as_far_as_it_has_slots(database: SqlDatabase) -> None:
@@ -101,9 +107,9 @@ async def test_an_idle_node_sends_less_than_two_statements_a_second(
         event.listen(engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
     claim = database.hot.claim
 
-    async def counted(node_id: str, claim_id: str, wants: Sequence[Want]) -> list[ClaimedJob]:
+    async def counted(node_id: str, claim_id: str, wants: Sequence[Want], places: int) -> list[ClaimedJob]:
         statements.append("claim")
-        return await claim(node_id, claim_id, wants)
+        return await claim(node_id, claim_id, wants, places)
 
     monkeypatch.setattr(database.hot, "claim", counted)
     alarm = Alarm(Lookout(database, clock=clock), clock=clock, log=LOG)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, LiteralString
 
@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from nocohost.api.errors import StoreUnavailableError
 from nocohost.store.hot.statements import CLAIM, CLAIM_PLAIN, END, GIVE_BACK, INSERT, INSERT_ONE, OLDEST_LEVELS
-from nocohost.store.hot.values import ClaimedJob, NewJob, Settlement, Want
+from nocohost.store.hot.values import ANY_PLACES, ClaimedJob, NewJob, Settlement, Want
 from nocohost.store.translate import translated
 
 
@@ -84,6 +84,8 @@ class PostgresqlHotStore:
         self._settlements = DriverConnection(engine, what)
         self._grouped: set[str] = set()
         """Keys that had jobs in groups when they were last claimed."""
+        self._apart: set[str] = set()
+        """Keys that had a job which must run apart, and no slot left for it."""
 
     async def insert(self, news: Sequence[NewJob]) -> Sequence[datetime]:
         """See ``HotStore.insert``."""
@@ -96,30 +98,42 @@ class PostgresqlHotStore:
         instants = dict(rows)
         return [instants[new.id].astimezone(UTC) for new in news]
 
-    async def claim(self, node_id: str, claim_id: str, wants: Sequence[Want]) -> list[ClaimedJob]:
-        """See ``HotStore.claim``. Keys that have groups are a transaction of their own."""
+    async def claim(
+        self, node_id: str, claim_id: str, wants: Sequence[Want], places: int = ANY_PLACES
+    ) -> list[ClaimedJob]:
+        """See ``HotStore.claim``. Keys that have groups, or jobs that must run apart, are a transaction of their own.
+
+        Such a job has its turn at once if the key has a slot left, otherwise by its rank at the next claim.
+        """
         rows: list[tuple[Any, ...]] = []
-        plain = [want for want in wants if want.key not in self._grouped]
+        if places <= 0:
+            places = 0
+            self._apart.clear()
+        plain = [want for want in wants if want.key not in self._grouped and want.key not in self._apart]
         if plain:
-            rows = await self._claims.fetch(CLAIM_PLAIN, wanted(node_id, claim_id, plain))
-            self._grouped.update(row[1] for row in rows if row[0] is None)
+            rows = await self._claims.fetch(CLAIM_PLAIN, wanted(node_id, claim_id, plain, places))
+            told = [row for row in rows if row[0] is None]
+            self._grouped.update(row[1] for row in told if row[4] is not None)
+            self._apart.update(row[1] for row in told if row[4] is None)
             rows = [row for row in rows if row[0] is not None]
         taken = Counter(row[1] for row in rows)
-        grouped = [want._replace(slots=want.slots - taken[want.key]) for want in wants if want.key in self._grouped]
-        grouped = [want for want in grouped if want.slots > 0]
-        if grouped:
-            more = await self._claims.fetch(CLAIM, wanted(node_id, claim_id, grouped))
+        whole = [want for want in wants if want.key in self._grouped or want.key in self._apart]
+        whole = [want._replace(slots=want.slots - taken[want.key]) for want in whole if want.slots > taken[want.key]]
+        if whole:
+            self._apart -= {want.key for want in whole}
+            more = await self._claims.fetch(CLAIM, wanted(node_id, claim_id, whole, places))
             taken, in_groups = Counter(row[1] for row in more), {row[1] for row in more if row[4] is not None}
             # A key that gave all it had, and nothing of a group, may be asked the simple question again.
-            self._grouped -= {w.key for w in grouped if w.key not in in_groups and taken[w.key] < w.slots}
+            self._grouped -= {w.key for w in whole if w.key not in in_groups and taken[w.key] < w.slots}
             rows += more
         jobs = claimed(rows, claim_id)
         jobs.sort(key=lambda job: (job.priority, job.due, job.id))
         return jobs
 
-    async def oldest_levels(self, keys: Collection[str]) -> dict[str, int]:
+    async def oldest_levels(self, wants: Sequence[Want]) -> dict[str, int]:
         """See ``HotStore.oldest_levels``."""
-        rows: list[Any] = await self._claims.fetch(OLDEST_LEVELS, {"keys": list(keys)})
+        keys = {"keys": [want.key for want in wants], "isolated": [want.isolated for want in wants]}
+        rows: list[Any] = await self._claims.fetch(OLDEST_LEVELS, keys)
         return dict(rows)
 
     async def settle(self, settlements: Sequence[Settlement]) -> set[str]:
@@ -146,10 +160,11 @@ class PostgresqlHotStore:
         return {row[0] for row in await self._settlements.fetch(END, _columns(endings))}
 
 
-def wanted(node_id: str, claim_id: str, wants: Sequence[Want]) -> Mapping[str, Any]:
+def wanted(node_id: str, claim_id: str, wants: Sequence[Want], places: int = ANY_PLACES) -> Mapping[str, Any]:
     """Return the parameters of ``CLAIM``."""
-    keys, slots, floors = zip(*wants, strict=True)
-    return {"node": node_id, "claim": claim_id, "keys": list(keys), "slots": list(slots), "floors": list(floors)}
+    keys, slots, floors, isolated = map(list, zip(*wants, strict=True))
+    wish = {"keys": keys, "slots": slots, "floors": floors, "isolated": isolated, "places": places}
+    return {"node": node_id, "claim": claim_id, **wish}
 
 
 def claimed(rows: Iterable[Any], claim_id: str) -> list[ClaimedJob]:

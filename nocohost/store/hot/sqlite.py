@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,7 +11,7 @@ from pydantic_core import from_json
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from nocohost.store.hot.values import ClaimedJob, NewJob, Settlement, Want
+from nocohost.store.hot.values import ANY_PLACES, ClaimedJob, NewJob, Settlement, Want
 from nocohost.store.translate import translated
 from nocohost.store.types import EPOCH, MICROSECOND
 from nocohost.store.writer import WriterTurn
@@ -25,12 +25,28 @@ INSERT = """
 INSERT INTO nocohost_jobs (id, key, state, payload, priority, run_at, enqueued_at, "group", idempotency_key)
 VALUES (?, ?, 'pending', ?, ?, max(ifnull(?, 0), nocohost_now()), ?, ?, ?)
 """
-# The index is named: once somebody has run ANALYZE, the whole table would be read for a key without groups.
+# The indexes are named: once somebody has run ANALYZE, the whole table would be read for a key without groups.
 ANY_DUE = """
 SELECT EXISTS (SELECT 1 FROM nocohost_jobs
-               WHERE key = :key AND state = 'pending' AND "group" IS NULL AND run_at <= nocohost_now())
+               WHERE key = :key AND state = 'pending' AND "group" IS NULL AND run_at <= nocohost_now()
+                 AND (:isolated OR losses < 2 AND crashes = 0))
     OR EXISTS (SELECT 1 FROM nocohost_jobs INDEXED BY nocohost_jobs_group
-               WHERE key = :key AND "group" IS NOT NULL AND state = 'pending' AND run_at <= nocohost_now())
+               WHERE key = :key AND "group" IS NOT NULL AND state = 'pending' AND run_at <= nocohost_now()
+                 AND (:isolated OR losses < 2 AND crashes = 0))
+    OR :places > 0 AND EXISTS (
+      SELECT 1 FROM nocohost_jobs INDEXED BY nocohost_jobs_apart
+      WHERE key = :key AND state = 'pending' AND (losses > 1 OR crashes > 0) AND run_at <= nocohost_now())
+"""
+# Jobs that must run apart; of a group only the first. Most often their index is empty.
+APART = """
+SELECT j.priority, j.run_at, j.id FROM nocohost_jobs AS j INDEXED BY nocohost_jobs_apart
+WHERE j.key = :key AND j.state = 'pending' AND (j.losses > 1 OR j.crashes > 0) AND j.run_at <= :now
+  AND (j."group" IS NULL OR NOT EXISTS (
+    SELECT 1 FROM nocohost_jobs AS r WHERE r.key = j.key AND r."group" = j."group" AND r.state = 'running'
+  ) AND NOT EXISTS (
+    SELECT 1 FROM nocohost_jobs AS e
+    WHERE e.key = j.key AND e."group" = j."group" AND (e.enqueued_at, e.id) < (j.enqueued_at, j.id)))
+ORDER BY j.priority, j.run_at, j.id LIMIT min(:places, :slots)
 """
 MAY_CLAIM = """
 SELECT EXISTS (SELECT 1 FROM nocohost_nodes WHERE id = ? AND state = 'serving' AND lease_until > nocohost_now())
@@ -48,6 +64,7 @@ WITH RECURSIVE names(name) AS (
 ), plain AS (
   SELECT id, priority, run_at FROM nocohost_jobs
   WHERE key = :key AND state = 'pending' AND "group" IS NULL AND priority >= :floor AND run_at <= :now
+    AND (:isolated OR losses < 2 AND crashes = 0)
   ORDER BY priority, run_at, id LIMIT :slots
 )
 UPDATE nocohost_jobs
@@ -58,6 +75,10 @@ WHERE NOT EXISTS (SELECT 1 FROM nocohost_keys WHERE key = :key AND paused_at IS 
     UNION ALL
     SELECT j.id, j.priority, j.run_at FROM nocohost_jobs AS j
     WHERE j.id IN (SELECT id FROM heads) AND j.state = 'pending' AND j.priority >= :floor AND j.run_at <= :now
+      AND (:isolated OR j.losses < 2 AND j.crashes = 0)
+    UNION ALL
+    SELECT j.id, j.priority, j.run_at FROM nocohost_jobs AS j
+    WHERE j.id IN (SELECT value FROM json_each(:apart)) AND j.key = :key
   ) ORDER BY priority, run_at, id LIMIT :slots)
 RETURNING id, key, payload, priority, "group", run_at, enqueued_at, attempts, losses, crashes, fence
 """
@@ -70,7 +91,8 @@ WITH RECURSIVE levels(priority) AS (
   FROM levels WHERE priority IS NOT NULL
 )
 SELECT priority, (SELECT min(j.run_at) FROM nocohost_jobs AS j WHERE j.key = :key AND j.state = 'pending'
-                  AND j."group" IS NULL AND j.priority = levels.priority) AS since
+                  AND j."group" IS NULL AND j.priority = levels.priority
+                    AND (:isolated OR j.losses < 2 AND j.crashes = 0)) AS since
 FROM levels WHERE priority IS NOT NULL AND since <= nocohost_now() ORDER BY since LIMIT 1
 """
 HELD = """
@@ -112,21 +134,28 @@ class SqliteHotStore:
         """See ``HotStore.insert``."""
         return await self._write(lambda driver: _insert(driver, news))
 
-    async def claim(self, node_id: str, claim_id: str, wants: Sequence[Want]) -> list[ClaimedJob]:
+    async def claim(
+        self, node_id: str, claim_id: str, wants: Sequence[Want], places: int = ANY_PLACES
+    ) -> list[ClaimedJob]:
         """See ``HotStore.claim``."""
+
+        def look(driver: "sqlite3.Connection") -> list[Want]:
+            return [want for want in wants if _first(driver, ANY_DUE, {**want._asdict(), "places": places})]
+
         # Reading first: an idle node must not take the one lock that every writer needs.
-        due = await self._run(lambda driver: [want for want in wants if _first(driver, ANY_DUE, {"key": want.key})])
+        due = await self._run(look)
         if not due:
             return []
-        jobs = await self._write(lambda driver: _claim(driver, hexed(node_id), claim_id, due))
+        node = hexed(node_id)
+        jobs = await self._write(lambda driver: take(driver.execute, node, claim_id, due, places))
         jobs.sort(key=lambda job: (job.priority, job.due, job.id))
         return jobs
 
-    async def oldest_levels(self, keys: Collection[str]) -> dict[str, int]:
+    async def oldest_levels(self, wants: Sequence[Want]) -> dict[str, int]:
         """See ``HotStore.oldest_levels``."""
 
         def read(driver: "sqlite3.Connection") -> dict[str, int]:
-            found = ((key, driver.execute(OLDEST_LEVEL, {"key": key}).fetchone()) for key in keys)
+            found = ((want.key, driver.execute(OLDEST_LEVEL, want._asdict()).fetchone()) for want in wants)
             return {key: row[0] for key, row in found if row is not None}
 
         return await self._run(read)
@@ -197,9 +226,26 @@ def dashed(text: str) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-def wanted(node: str, claim_id: str, want: Want, now: int) -> Mapping[str, Any]:
-    """Return the parameters of ``CLAIM``."""
-    return {**want._asdict(), "node": node, "claim": hexed(claim_id), "now": now}
+def take(
+    execute: Callable[[str, Any], Any], node: str, claim_id: str, wants: Sequence[Want], places: int
+) -> list[ClaimedJob]:
+    """Claim inside a write transaction, whatever ``execute`` sends it through; ``node`` is hexed."""
+    if not execute(MAY_CLAIM, (node,)).fetchone()[0]:
+        return []
+    now = execute("SELECT nocohost_now()", ()).fetchone()[0]
+    apart: list[str] = []
+    if places > 0:
+        asked = [{**want._asdict(), "now": now, "places": places} for want in wants if not want.isolated]
+        apart = [row[2] for row in sorted(tuple(row) for one in asked for row in execute(APART, one))][:places]
+    jobs: list[ClaimedJob] = []
+    for want in wants:
+        jobs += claimed(execute(CLAIM, wanted(node, claim_id, want, now, apart)), claim_id, now)
+    return jobs
+
+
+def wanted(node: str, claim_id: str, want: Want, now: int, apart: Sequence[str] = ()) -> Mapping[str, Any]:
+    """Return the parameters of ``CLAIM``; ``apart`` are the jobs that may run apart."""
+    return {**want._asdict(), "node": node, "claim": hexed(claim_id), "now": now, "apart": json.dumps(apart)}
 
 
 def claimed(rows: Iterable[Any], claim_id: str, now: int) -> list[ClaimedJob]:
@@ -246,16 +292,6 @@ def _insert(driver: "sqlite3.Connection", news: Sequence[NewJob]) -> Sequence[da
     now = EPOCH + MICROSECOND * _first(driver, "SELECT nocohost_now()")
     driver.executemany(INSERT, insertion(news, now))
     return [now + MICROSECOND * place for place in range(len(news))]
-
-
-def _claim(driver: "sqlite3.Connection", node: str, claim_id: str, wants: Sequence[Want]) -> list[ClaimedJob]:
-    if not _first(driver, MAY_CLAIM, (node,)):
-        return []
-    now = _first(driver, "SELECT nocohost_now()")
-    jobs: list[ClaimedJob] = []
-    for want in wants:
-        jobs += claimed(driver.execute(CLAIM, wanted(node, claim_id, want, now)), claim_id, now)
-    return jobs
 
 
 def _settle(driver: "sqlite3.Connection", settlements: Sequence[Settlement]) -> set[str]:

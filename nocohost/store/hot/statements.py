@@ -21,7 +21,8 @@ VALUES (%s, %s, 'pending', %s, %s, greatest(%s::timestamptz, clock_timestamp()),
 RETURNING enqueued_at
 """
 WANTED: LiteralString = """
-  SELECT w.* FROM unnest(%(keys)s::text[], %(slots)s::int[], %(floors)s::int[]) AS w(key, slots, floor)
+  SELECT w.* FROM unnest(%(keys)s::text[], %(slots)s::int[], %(floors)s::int[], %(isolated)s::bool[])
+    AS w(key, slots, floor, isolated)
   WHERE EXISTS (SELECT FROM nocohost_nodes WHERE id = %(node)s::uuid AND state = 'serving'
                 AND lease_until > clock_timestamp())
     AND NOT EXISTS (SELECT FROM nocohost_keys AS k WHERE k.key = w.key AND k.paused_at IS NOT NULL)
@@ -29,8 +30,13 @@ WANTED: LiteralString = """
 DUE: LiteralString = """
     SELECT j.id, j.priority, j.run_at FROM nocohost_jobs AS j
     WHERE j.key = w.key AND j.state = 'pending' AND j."group" IS NULL AND j.priority >= w.floor
-      AND j.run_at <= (SELECT clock_timestamp())
+      AND j.run_at <= (SELECT clock_timestamp()) AND (w.isolated OR j.losses < 2 AND j.crashes = 0)
     ORDER BY j.priority, j.run_at, j.id LIMIT w.slots FOR UPDATE SKIP LOCKED
+"""
+# Jobs that must run apart, which an index of their own finds: most often it is empty.
+APART: LiteralString = """
+    j.key = w.key AND NOT w.isolated AND j.state = 'pending' AND (j.losses > 1 OR j.crashes > 0)
+      AND j.run_at <= (SELECT clock_timestamp())
 """
 TAKE: LiteralString = """
     state = 'running', claim_id = %(claim)s::uuid, node_id = %(node)s::uuid, fence = fence + 1,
@@ -58,19 +64,32 @@ WITH RECURSIVE wanted AS MATERIALIZED ({WANTED}), names AS (
     WHERE h.key = n.key AND h."group" = n.name ORDER BY h.enqueued_at, h.id LIMIT 1
   ) AS first JOIN nocohost_jobs AS j ON j.id = first.id
   WHERE n.name IS NOT NULL AND first.state = 'pending' AND j.state = 'pending' AND j.priority >= w.floor
-    AND j.run_at <= (SELECT clock_timestamp())
+    AND j.run_at <= (SELECT clock_timestamp()) AND (w.isolated OR j.losses < 2 AND j.crashes = 0)
     AND NOT EXISTS (SELECT FROM nocohost_jobs AS r WHERE r.key = n.key AND r."group" = n.name AND r.state = 'running')
   FOR UPDATE OF j SKIP LOCKED
+), apart AS MATERIALIZED (
+  SELECT w.key, w.slots, due.* FROM wanted AS w CROSS JOIN LATERAL (
+    SELECT j.id, j.priority, j.run_at FROM nocohost_jobs AS j
+    WHERE {APART} AND (j."group" IS NULL OR NOT EXISTS (
+      SELECT FROM nocohost_jobs AS r WHERE r.key = j.key AND r."group" = j."group" AND r.state = 'running'
+    ) AND NOT EXISTS (
+      SELECT FROM nocohost_jobs AS e
+      WHERE e.key = j.key AND e."group" = j."group" AND (e.enqueued_at, e.id) < (j.enqueued_at, j.id)
+    ))
+    ORDER BY j.priority, j.run_at, j.id LIMIT least(%(places)s::int, w.slots) FOR UPDATE OF j SKIP LOCKED
+  ) AS due ORDER BY due.priority, due.run_at, due.id LIMIT %(places)s::int
 ), chosen AS (
   SELECT id, slots, row_number() OVER (PARTITION BY key ORDER BY priority, run_at, id) AS place
-  FROM (SELECT * FROM plain UNION ALL SELECT * FROM heads) AS due
+  FROM (SELECT * FROM plain UNION ALL SELECT * FROM heads UNION ALL SELECT * FROM apart) AS due
 )
 UPDATE nocohost_jobs
 SET {TAKE}
 WHERE id = ANY(ARRAY(SELECT id FROM chosen WHERE place <= slots))
 RETURNING {RETURNED}
 """  # noqa: S608 - made of the constants above
-# Most keys have no groups: this is planned in a fraction of the time. A row without an id tells of a key that has.
+# Most keys have neither groups nor jobs that must run apart: this is planned in a fraction of the time. A row without
+# an id tells of a key that has: of groups with a group, which is empty, of the others without one. Both are looked up,
+# not joined, which is planned sooner; in order, so that no plan finds it cheap to read the table.
 CLAIM_PLAIN: LiteralString = f"""
 WITH wanted AS MATERIALIZED ({WANTED}), chosen AS MATERIALIZED (
   SELECT due.id FROM wanted AS w CROSS JOIN LATERAL ({DUE}) AS due
@@ -78,22 +97,27 @@ WITH wanted AS MATERIALIZED ({WANTED}), chosen AS MATERIALIZED (
   UPDATE nocohost_jobs SET {TAKE} WHERE id = ANY(ARRAY(SELECT id FROM chosen)) RETURNING {RETURNED}
 )
 SELECT * FROM taken UNION ALL
+SELECT NULL, w.key, NULL, NULL, '', NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM wanted AS w
+WHERE (SELECT true FROM nocohost_jobs AS j WHERE j.key = w.key AND j."group" IS NOT NULL
+       ORDER BY j."group" LIMIT 1) UNION ALL
 SELECT NULL, w.key, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM wanted AS w
-WHERE EXISTS (SELECT FROM nocohost_jobs AS j WHERE j.key = w.key AND j."group" IS NOT NULL)
+WHERE %(places)s::int > 0 AND (SELECT true FROM nocohost_jobs AS j WHERE {APART}
+                                 ORDER BY j.priority LIMIT 1)
 """  # noqa: S608
 OLDEST_LEVELS: LiteralString = """
 WITH RECURSIVE levels AS (
-  SELECT w.key, (SELECT min(j.priority) FROM nocohost_jobs AS j
+  SELECT w.key, w.isolated, (SELECT min(j.priority) FROM nocohost_jobs AS j
                  WHERE j.key = w.key AND j.state = 'pending' AND j."group" IS NULL) AS priority
-  FROM unnest(%(keys)s::text[]) AS w(key)
+  FROM unnest(%(keys)s::text[], %(isolated)s::bool[]) AS w(key, isolated)
   UNION ALL
-  SELECT l.key, (SELECT min(j.priority) FROM nocohost_jobs AS j WHERE j.key = l.key AND j.state = 'pending'
+  SELECT l.key, l.isolated, (SELECT min(j.priority) FROM nocohost_jobs AS j WHERE j.key = l.key AND j.state = 'pending'
                  AND j."group" IS NULL AND j.priority > l.priority)
   FROM levels AS l WHERE l.priority IS NOT NULL
 )
 SELECT DISTINCT ON (l.key) l.key, l.priority FROM levels AS l CROSS JOIN LATERAL (
   SELECT min(j.run_at) AS since FROM nocohost_jobs AS j
   WHERE j.key = l.key AND j.state = 'pending' AND j."group" IS NULL AND j.priority = l.priority
+    AND (l.isolated OR j.losses < 2 AND j.crashes = 0)
 ) AS first
 WHERE l.priority IS NOT NULL AND first.since <= clock_timestamp() ORDER BY l.key, first.since
 """

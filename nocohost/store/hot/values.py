@@ -1,18 +1,23 @@
 """What the hot statements take and give, and the one set of promises that both databases keep."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 LOWEST_FLOOR = -(2**31)
+ANY_PLACES = 2**31 - 1
 
 
 class Want(NamedTuple):
-    """How many jobs of a key a node would take; those with a priority below ``floor`` are passed over this time."""
+    """How many jobs of a key a node would take; those with a priority below ``floor`` are passed over this time.
+
+    All jobs of an ``isolated`` key run in children, so that those which must run apart are as all others there.
+    """
 
     key: str
     slots: int
     floor: int = LOWEST_FLOOR
+    isolated: bool = False
 
 
 class ClaimedJob(NamedTuple):
@@ -33,6 +38,11 @@ class ClaimedJob(NamedTuple):
     crashes: int
     fence: int
     claim_id: str
+
+    @property
+    def must_run_apart(self) -> bool:
+        """Tell whether this attempt needs a child of its own: lost with two nodes, or a child has died of the job."""
+        return self.losses > 1 or self.crashes > 0
 
 
 class NewJob(NamedTuple):
@@ -76,15 +86,22 @@ class HotStore(Protocol):
     async def insert(self, news: Sequence[NewJob]) -> Sequence[datetime]:
         """Write new jobs, their idempotency keys unasked, all or none; return when each was enqueued."""
 
-    async def claim(self, node_id: str, claim_id: str, wants: Sequence[Want]) -> list[ClaimedJob]:
+    async def claim(
+        self, node_id: str, claim_id: str, wants: Sequence[Want], places: int = ANY_PLACES
+    ) -> list[ClaimedJob]:
         """Take due jobs for a node, in the order of priority, ``run_at`` and id; of a group only the first.
 
-        Nothing is taken for a node that is not serving or whose lease has ended, and nothing of a paused key. Raises
-        ``StoreConflictError`` when two nodes met at one group; the next call sees clearly.
+        Of jobs that must run apart at most ``places`` are taken, over all keys but the isolated ones; the others are
+        left to nodes that can start them. Nothing is taken for a node that is not serving or whose lease has ended, and
+        nothing of a paused key. Raises ``StoreConflictError`` when two nodes met at one group; the next call sees
+        clearly.
         """
 
-    async def oldest_levels(self, keys: Collection[str]) -> dict[str, int]:
-        """Return, for each key with due jobs, the priority whose first due job has waited longest."""
+    async def oldest_levels(self, wants: Sequence[Want]) -> dict[str, int]:
+        """Return, for each wanted key with due jobs, the priority whose first due job has waited longest.
+
+        Jobs that must run apart are left out, unless their key is isolated: they do not wait for slots alone.
+        """
 
     async def settle(self, settlements: Sequence[Settlement]) -> set[str]:
         """Write what became of attempts; return the ids of the jobs written, the others' claims have moved."""
