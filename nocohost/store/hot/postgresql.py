@@ -1,78 +1,16 @@
 """The hot statements on PostgreSQL: one statement each, with arrays for what differs from job to job."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, LiteralString
+from typing import Any
 
 from pydantic_core import from_json, to_json
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from nocohost.api.errors import StoreUnavailableError
+from nocohost.store.hot.driver_connection import DriverConnection
 from nocohost.store.hot.statements import CLAIM, CLAIM_PLAIN, END, GIVE_BACK, INSERT, INSERT_ONE, OLDEST_LEVELS
 from nocohost.store.hot.values import ANY_PLACES, ClaimedJob, NewJob, Settlement, Want
-from nocohost.store.translate import translated
-
-
-class DriverConnection:
-    """One psycopg connection, kept open and used by one call at a time; after an error another is opened."""
-
-    def __init__(self, engine: AsyncEngine, what: str) -> None:
-        self._engine = engine
-        self._what = what
-        self._turn = asyncio.Lock()
-        self._connection: AsyncConnection | None = None
-        self._driver: Any = None
-
-    async def fetch(self, sql: LiteralString, parameters: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        """Execute one statement, which is a transaction of its own, and return its rows. Raises ``StoreError``."""
-        async with self._turn:
-            sent = whole = False
-            try:
-                with translated(self._what):
-                    if self._connection is None:
-                        await self._open()
-                    sent = True
-                    rows = await self._execute(sql, parameters)
-                whole = True
-                return rows
-            except StoreUnavailableError as error:
-                error.unsure = sent
-                raise
-            finally:
-                if not whole:
-                    await self._drop()
-
-    async def _execute(self, sql: LiteralString, parameters: Any) -> list[tuple[Any, ...]]:
-        dbapi = self._engine.dialect.loaded_dbapi
-        try:
-            cursor = await self._driver.execute(sql, parameters, binary=True)
-            return await cursor.fetchall()  # type: ignore[no-any-return]
-        except dbapi.Error as error:
-            lost = bool(self._driver.closed or self._driver.broken)
-            raise DBAPIError.instance(
-                None, None, error, dbapi.Error, connection_invalidated=lost, dialect=self._engine.dialect
-            ) from error
-
-    async def close(self) -> None:
-        """Give the connection back to the pool."""
-        async with self._turn:
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                await connection.close()
-
-    async def _open(self) -> None:
-        connection = await self._engine.connect()
-        self._driver = (await connection.get_raw_connection()).driver_connection
-        self._connection = connection
-
-    async def _drop(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.invalidate()
-            await connection.close()
 
 
 class PostgresqlHotStore:
