@@ -2,12 +2,13 @@
 
 import logging
 from contextlib import suppress
-from typing import Any, TextIO, cast
-
-import structlog
-from structlog.typing import Processor
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from nocohost.api.log import Log
+from nocohost.host.plain_structlog import structlog
+
+if TYPE_CHECKING:
+    from structlog.typing import Processor
 
 
 class Sink:
@@ -53,15 +54,16 @@ def route_standard_logging(stream: TextIO, *, level: str = "info", form: str = "
     root.setLevel(level.upper())
 
 
-def _stamps() -> list[Processor]:
+def _stamps() -> "list[Processor]":
     return [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)]
 
 
-def _rendering(stream: TextIO, form: str) -> list[Processor]:
+def _rendering(stream: TextIO, form: str) -> "list[Processor]":
     terminal = stream.isatty()
     if form == "json" or (form == "auto" and not terminal):
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    return [structlog.dev.ConsoleRenderer(colors=terminal, pad_event_to=28)]
+    plain = structlog.dev.plain_traceback  # never the values of variables, as other formatters print them
+    return [structlog.dev.ConsoleRenderer(colors=terminal, pad_event_to=28, exception_formatter=plain)]
 
 
 def _name_of_record(logger: Any, method: str, event: Any) -> Any:

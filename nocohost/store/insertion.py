@@ -5,8 +5,6 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast
 
 from sqlalchemy import null, select, update
-from sqlalchemy.dialects import postgresql as on_postgresql
-from sqlalchemy.dialects import sqlite as on_sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nocohost.api.errors import JobConflictError, StoreConflictError
@@ -14,6 +12,7 @@ from nocohost.store.hot import postgresql, sqlite, statements
 from nocohost.store.hot.values import NewJob
 from nocohost.store.schema import idempotency
 from nocohost.store.types import MICROSECOND, db_now
+from nocohost.store.upsert import insert_into
 
 TRIES = 5
 
@@ -58,9 +57,8 @@ async def _own_idempotency_key(connection: AsyncConnection, new: NewJob, idempot
 
     Waits for a transaction that is about to take the same key, and goes by what comes of it.
     """
-    dialect = on_postgresql if connection.dialect.name == "postgresql" else on_sqlite
     mine = {"digest": new.digest, "job_id": new.id, "unique_seconds": new.unique_seconds}
-    taking = dialect.insert(idempotency).values(key=new.key, idempotency_key=idempotency_key, **mine)
+    taking = insert_into(connection, idempotency).values(key=new.key, idempotency_key=idempotency_key, **mine)
     this_key = (idempotency.c.key == new.key, idempotency.c.idempotency_key == idempotency_key)
     holder = select(
         idempotency.c.job_id, idempotency.c.digest, (idempotency.c.expires_at <= db_now()).label("is_over")

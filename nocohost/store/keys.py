@@ -6,14 +6,13 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, case, exists, func, literal_column, null, or_, select, update
-from sqlalchemy.dialects import postgresql as on_postgresql
-from sqlalchemy.dialects import sqlite as on_sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nocohost.api.errors import UnknownKeyError
 from nocohost.api.keys import nearest
 from nocohost.store.schema import history, jobs, keys
 from nocohost.store.types import db_after, db_now
+from nocohost.store.upsert import insert_into
 
 DRAIN_SECONDS = 25.0
 """How long what runs of a key may go on when the key is drained, unless somebody says otherwise."""
@@ -49,7 +48,7 @@ async def note_served(connection: AsyncConnection, served: Collection[str]) -> N
     if not served:
         return
     rows = [{"key": key, "first_served_at": db_now(), "last_served_at": db_now()} for key in sorted(served)]
-    noting = _dialect(connection).insert(keys).values(rows)
+    noting = insert_into(connection, keys).values(rows)
     # A row that a pause has made knows of no server yet.
     old = or_(keys.c.last_served_at.is_(None), keys.c.last_served_at < db_after(-STAMP_SECONDS))
     stamps = {"first_served_at": func.coalesce(keys.c.first_served_at, db_now()), "last_served_at": db_now()}
@@ -58,7 +57,7 @@ async def note_served(connection: AsyncConnection, served: Collection[str]) -> N
 
 async def pause_key(connection: AsyncConnection, key: str, by: str) -> None:
     """Let nobody claim the key from the commit on; what runs goes on. A key that is paused stays so, by whom it was."""
-    pausing = _dialect(connection).insert(keys).values(key=key, paused_at=db_now(), paused_by=by)
+    pausing = insert_into(connection, keys).values(key=key, paused_at=db_now(), paused_by=by)
     first = {
         "paused_at": func.coalesce(keys.c.paused_at, db_now()),
         "paused_by": case((keys.c.paused_at.is_(None), by), else_=keys.c.paused_by),
@@ -115,7 +114,3 @@ async def count_released(connection: AsyncConnection, ids: Sequence[str]) -> int
 def drain_is_over(key: ColumnElement[Any]) -> ColumnElement[bool]:
     """Return the condition that the time of a drain of this key is over: what runs must be released."""
     return exists().where(keys.c.key == key, keys.c.drain_until <= db_now()).correlate_except(keys)
-
-
-def _dialect(connection: AsyncConnection) -> Any:
-    return on_postgresql if connection.dialect.name == "postgresql" else on_sqlite

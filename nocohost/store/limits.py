@@ -11,8 +11,6 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, and_, case, delete, exists, func, or_, select, update
-from sqlalchemy.dialects import postgresql as on_postgresql
-from sqlalchemy.dialects import sqlite as on_sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nocohost.store.claims import PENDING, RUNNING
@@ -22,6 +20,7 @@ from nocohost.store.hot import postgresql, sqlite, statements
 from nocohost.store.hot.values import ANY_PLACES, ClaimedJob, Want
 from nocohost.store.schema import jobs, limits
 from nocohost.store.types import db_now
+from nocohost.store.upsert import insert_into
 
 FROZEN_MILLISECONDS = 3000
 """A node that stops in the middle of a claim keeps the row locked for so long, then PostgreSQL ends its session."""
@@ -87,14 +86,13 @@ async def declare_limits(connection: AsyncConnection, declared: Collection[Limit
 
     A key that is declared without a limit loses its row. A bucket is never refilled by this.
     """
-    dialect = on_postgresql if connection.dialect.name == "postgresql" else on_sqlite
     free = [one.key for one in declared if one.concurrency is None and one.rate_count is None]
     if free:
         await connection.execute(delete(limits).where(limits.c.key.in_(sorted(free))))
     for one in sorted(set(declared)):
         if one.key in free:
             continue
-        adding = dialect.insert(limits).values(
+        adding = insert_into(connection, limits).values(
             **one._asdict(), available=one.rate_count, refilled_at=None if one.rate_count is None else db_now()
         )
         new = adding.excluded

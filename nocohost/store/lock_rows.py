@@ -1,23 +1,20 @@
 """The statements of locks: each is one compare-and-set on the holder, decided by the database's clock."""
 
-from typing import Any
-
 from sqlalchemy import ColumnElement, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nocohost.store.schema import locks
 from nocohost.store.types import db_after, db_now
+from nocohost.store.upsert import insert_into
 
 
 async def take_lock(
     connection: AsyncConnection, name: str, holder: str, *, node_id: str, lease_seconds: float
 ) -> int | None:
     """Take the lock if it is free or its lease has ended, or ``holder`` has it; return its fence, None when held."""
-    insert: Any = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     taking = {"holder": holder, "node_id": node_id, "lease_until": db_after(lease_seconds)}
     statement = (
-        insert(locks)
+        insert_into(connection, locks)
         .values(name=name, fence=1, **taking)
         .on_conflict_do_update(
             index_elements=[locks.c.name],

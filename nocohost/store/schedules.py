@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, delete, null, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nocohost.api.errors import JobConflictError, PluginContractError, ScheduleNotFoundError, StoreConflictError
@@ -15,6 +14,7 @@ from nocohost.node.ticks import read_ticks
 from nocohost.store.nodes import live_nodes
 from nocohost.store.schema import schedules
 from nocohost.store.types import db_now, instant_text
+from nocohost.store.upsert import insert_into
 
 TRIES = 5
 LIST_LIMIT = 1000
@@ -119,14 +119,17 @@ async def put_schedule(
     else's, and ``PluginContractError`` for times that cannot be.
     """
     ticks = read_ticks(schedule)
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     for _ in range(TRIES):
         row = await _locked(connection, schedule.name)
         now = await _now(connection)
         if row is None:
             values = _values(schedule, payload) | {"next_at": ticks.after(now), "changed_at": now}
             origin = {"source": "database" if owner is None else "code", "owner": owner}
-            making = dialect.insert(schedules).values(name=schedule.name, **values, **origin).on_conflict_do_nothing()
+            making = (
+                insert_into(connection, schedules)
+                .values(name=schedule.name, **values, **origin)
+                .on_conflict_do_nothing()
+            )
             if (await connection.execute(making.returning(schedules.c.name))).first() is not None:
                 return True
             continue  # somebody made it at this moment

@@ -4,20 +4,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Row, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nocohost.api.changes import Change
 from nocohost.api.resources import Subscription
 from nocohost.store.schema import subscriptions
 from nocohost.store.types import db_now
+from nocohost.store.upsert import insert_into
 
 COLUMNS = tuple(column for column in subscriptions.c if column.name != "changed_at")
 
 
 async def put_subscription(connection: AsyncConnection, subscription: Subscription) -> None:
     """Make the subscription or change the one of this name, inside the caller's write transaction."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     values = {
         "resource": subscription.resource,
         "key": subscription.key,
@@ -26,7 +25,7 @@ async def put_subscription(connection: AsyncConnection, subscription: Subscripti
         "data": dict(subscription.data),
         "changed_at": db_now(),
     }
-    putting = dialect.insert(subscriptions).values(name=subscription.name, **values)
+    putting = insert_into(connection, subscriptions).values(name=subscription.name, **values)
     await connection.execute(putting.on_conflict_do_update(index_elements=[subscriptions.c.name], set_=values))
 
 

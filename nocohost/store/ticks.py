@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Row, bindparam, delete, func, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nocohost.api.errors import PluginContractError
@@ -18,6 +17,7 @@ from nocohost.store.hot.values import NewJob
 from nocohost.store.insertion import insert_jobs
 from nocohost.store.schema import schedules, ticks
 from nocohost.store.types import Instant, db_after, db_now
+from nocohost.store.upsert import insert_into
 
 
 class Fired(NamedTuple):
@@ -118,9 +118,10 @@ async def _own(connection: AsyncConnection, wanted: Sequence[Fired]) -> list[Fir
     """Write the rows of these ticks; return those that nobody had fired before."""
     if not wanted:
         return []
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     rows = [{"schedule": one.schedule, "tick_at": one.tick_at, "job_id": one.job_id} for one in wanted]
-    taking = dialect.insert(ticks).values([{**row, "fired_at": db_now()} for row in rows]).on_conflict_do_nothing()
+    taking = (
+        insert_into(connection, ticks).values([{**row, "fired_at": db_now()} for row in rows]).on_conflict_do_nothing()
+    )
     mine = set((await connection.scalars(taking.returning(ticks.c.job_id))).all())
     return [one for one in wanted if one.job_id in mine]
 
