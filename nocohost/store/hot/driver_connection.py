@@ -7,7 +7,7 @@ from typing import Any, LiteralString
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from nocohost.api.errors import StoreUnavailableError
+from nocohost.api.errors import StoreError, StoreUnavailableError
 from nocohost.store.translate import translated
 
 # A plan is kept however the tables grow after it was made, so it must be the one for large tables: by their indexes.
@@ -17,10 +17,6 @@ SELECT set_config('plan_cache_mode', 'force_generic_plan', false), set_config('e
 """
 STALE = frozenset({"0A000", "26000"})
 """PostgreSQL: the plan no longer gives what it gave, as after a migration; the prepared statement is gone."""
-
-
-class _StalePlanError(Exception):
-    """A prepared statement that the server refuses before it does anything."""
 
 
 class DriverConnection:
@@ -43,8 +39,10 @@ class DriverConnection:
         async with self._turn:
             try:
                 return await self._fetch(sql, parameters)
-            except _StalePlanError:  # nothing was executed, and the next connection knows no plan
-                return await self._fetch(sql, parameters)
+            except StoreError as error:
+                if not self._is_stale(error):
+                    raise
+                return await self._fetch(sql, parameters)  # nothing was executed, and a new session knows no plan
 
     async def _fetch(self, sql: LiteralString, parameters: Any) -> list[tuple[Any, ...]]:
         sent = whole = False
@@ -69,8 +67,6 @@ class DriverConnection:
             cursor = await self._driver.execute(sql, parameters, binary=True)
             return await cursor.fetchall()  # type: ignore[no-any-return]
         except dbapi.Error as error:
-            if self._prepares and error.sqlstate in STALE:
-                raise _StalePlanError from error
             lost = bool(self._driver.closed or self._driver.broken)
             raise DBAPIError.instance(
                 None, None, error, dbapi.Error, connection_invalidated=lost, dialect=self._engine.dialect
@@ -101,3 +97,8 @@ class DriverConnection:
         if connection is not None:
             await connection.invalidate()
             await connection.close()
+
+    def _is_stale(self, error: StoreError) -> bool:
+        """Tell whether a prepared statement was refused before it did anything."""
+        cause = error.__cause__
+        return self._prepares and isinstance(cause, DBAPIError) and getattr(cause.orig, "sqlstate", None) in STALE
