@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from nocohost.api.clock import Clock
-from nocohost.api.job import Job
+from nocohost.api.job import Job, JobReport
 from nocohost.api.log import Log
 from nocohost.api.mode import WorkerMode
 from nocohost.api.resources import Resources
@@ -89,6 +89,21 @@ class Queue(Protocol):
         """Make one job for each payload, all or none, and return them in the order of the payloads.
 
         Everything else is as with ``enqueue``; a payload that does not fit is named by its place, counted from 1.
+        """
+
+    async def find(self, ids: Iterable[str], *, connection: "AsyncConnection | None" = None) -> Mapping[str, JobReport]:
+        """Return where these jobs stand, by id, those that are over included; ones that are gone are left out."""
+
+    async def cancel(self, job_id: str, *, connection: "AsyncConnection | None" = None) -> JobReport:
+        """Cancel one job: a pending one at once, a running one by asking the node that runs it; return what it is then.
+
+        Raises ``JobNotFoundError``, and ``JobConflictError`` for a job that is over.
+        """
+
+    async def retry(self, job_id: str, *, connection: "AsyncConnection | None" = None) -> JobReport:
+        """Put a dead or cancelled job back to pending, due now, with all its attempts, and return it.
+
+        Raises ``JobNotFoundError``, and ``JobConflictError`` for a job in any other state.
         """
 
 

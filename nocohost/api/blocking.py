@@ -51,6 +51,8 @@ class BlockingJob:
     enqueued_at: datetime | None
     group: str | None
     claim: BlockingClaim = field(repr=False, compare=False)
+    awaited: Job | None = field(default=None, repr=False, compare=False)
+    """The job as coroutines see it, for those that the handler runs by ``app.wait``."""
 
     @property
     def cancel_requested(self) -> bool:
@@ -210,6 +212,10 @@ class BlockingApp(App, Protocol):
     @property
     def storage(self) -> BlockingStorage:  # type: ignore[override]
         """Return the door to stored files."""
+
+    @property
+    def awaited(self) -> App:
+        """Return the app as coroutines see it, for those that run by ``wait``."""
 
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the event loop and wait for it: ``app.wait(app.signals.send("rates"))``."""

@@ -49,6 +49,30 @@ class DeadLetter:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class JobReport:
+    """Where one job stands, as ``app.queue.find`` saw it."""
+
+    id: str
+    key: str
+    state: JobState
+    attempts: int
+    """How many were charged."""
+    node: str | None
+    """Boot id of the node that holds or last held it."""
+    orphan: bool
+    """Running by its state, but its node is gone; another node frees it."""
+    cancel_requested: bool
+    """Somebody asked to cancel it, and its handler has not ended yet."""
+    last_error: str | None
+    value: Any
+    """What its handler returned."""
+    started_at: datetime | None
+    finished_at: datetime | None
+    warnings: Sequence[Mapping[str, str]] = field(default=(), compare=False)
+    """What keeps a pending job waiting, each with ``code`` and ``message``: ``key.unserved``."""
+
+
 class Claim(Protocol):
     """What lets a running attempt write: lost when the job has moved on to another attempt."""
 

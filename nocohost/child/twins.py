@@ -201,6 +201,11 @@ class TwinApp:
         """Return the frozen settings that a plugin declared as ``model``."""
         return self._app.settings(model)
 
+    @property
+    def awaited(self) -> App:
+        """Return the app as coroutines see it."""
+        return self._app
+
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the event loop and wait for it."""
         return self._hop.wait(coroutine)
@@ -210,4 +215,4 @@ def blocking_job(job: Job, database: BlockingDatabase, hop: Hop) -> BlockingJob:
     """Return the twin of ``job``, which must be running here."""
     assert job.claim is not None, "the job of a handler has its claim"
     claim = TwinClaim(job.claim, database, hop)
-    return BlockingJob(job.id, job.key, job.payload, job.attempt, job.fence, job.enqueued_at, job.group, claim)
+    return BlockingJob(job.id, job.key, job.payload, job.attempt, job.fence, job.enqueued_at, job.group, claim, job)

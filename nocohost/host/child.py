@@ -84,6 +84,7 @@ class ChildStage:
         parts = self._parts
         queue = parts.make_queue()
         queue.on_enqueued = lambda key, jobs: parts.hints.send(JOB, key)
+        queue.reports.on_changed = lambda key: parts.hints.send(JOB, key)
         parts.open_app(queue)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(parts.close)

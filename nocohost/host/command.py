@@ -34,6 +34,7 @@ async def open_command_app(environ: Mapping[str, str], stream: TextIO) -> AsyncI
         await parts.hints.start()
         queue = parts.make_queue(parts.make_lookout())
         queue.on_enqueued = lambda key, jobs: parts.hints.send(JOB, key)
+        queue.reports.on_changed = lambda key: parts.hints.send(JOB, key)
         parts.open_app(queue)
         yield parts.app
     finally:

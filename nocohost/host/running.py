@@ -85,6 +85,7 @@ class RunningNode:
             ask=self._ask,
         )
         queue.on_enqueued = self._work.enqueued
+        queue.reports.on_changed = self._work.freed
         schedules.on_changed = self._work.schedule_changed
         await self._work.start(self._doors.admin_address)
         if self.parts.mode.serves_requests:

@@ -24,6 +24,7 @@ from nocohost.node.identity import new_id
 from nocohost.queue.grouping import Grouped
 from nocohost.queue.lookout import Lookout
 from nocohost.queue.payload import checked_payload, digest_of
+from nocohost.queue.reports import JobReports
 from nocohost.store.commits import on_commit
 from nocohost.store.database import SqlDatabase
 from nocohost.store.hot.values import NewJob
@@ -80,6 +81,8 @@ class JobQueue:
         self._payload_bytes = payload_bytes
         self._lone: Grouped[NewJob, datetime] = Grouped(self._insert_rows)
         self.on_enqueued: Callable[[str, int], None] = _nobody
+        self.reports = JobReports(database, lookout)
+        self.find, self.cancel, self.retry = self.reports.find, self.reports.cancel, self.reports.retry
 
     async def enqueue(
         self,

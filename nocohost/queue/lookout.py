@@ -57,6 +57,14 @@ class Lookout:
         self._seen, self._seen_at = seen, begun
         return seen
 
+    async def told(self, key: str) -> Sequence[Mapping[str, str]]:
+        """Return what is to be said of a job that waits under ``key``, whatever the policy; raises ``StoreError``."""
+        if self.trusts(key):
+            return ()
+        is_stale = self._looked_at is None or self._clock.monotonic() - self._looked_at >= DOUBTED_SECONDS
+        seen = await self.look() if is_stale or self._seen is None else self._seen
+        return () if key in seen.served else (unserved_warning(key),)
+
     async def warnings(self, key: str, connection: "AsyncConnection | None" = None) -> Sequence[Mapping[str, str]]:
         """Return what is to be said of a job under ``key``; asks the database at most once a second.
 

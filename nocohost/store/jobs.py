@@ -110,6 +110,15 @@ async def get_job(connection: AsyncConnection, job_id: str) -> JobRow:
     return _row(row)
 
 
+async def find_jobs(connection: AsyncConnection, ids: Sequence[str]) -> Sequence[JobRow]:
+    """Return those of the jobs that are there, in no order."""
+    found = [str(UUID(one)) for one in ids if _is_uuid(one)]
+    if not found:
+        return []
+    query = _hot().where(jobs.c.id.in_(found)).union_all(_cold().where(history.c.id.in_(found)))
+    return [_row(row) for row in (await connection.execute(query)).all()]
+
+
 async def list_jobs(
     connection: AsyncConnection,
     *,
@@ -248,6 +257,14 @@ def _canonical(job_id: str) -> str:
         return str(UUID(job_id))
     except ValueError:
         raise _not_found(job_id) from None
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _cursor(text: str) -> str:
