@@ -56,6 +56,8 @@ if TYPE_CHECKING:
     from nocohost.api.hookspecs import hookspec as hookspec
     from nocohost.api.job import DeadLetter as DeadLetter
     from nocohost.api.job import Job as Job
+    from nocohost.api.job import JobReport as JobReport
+    from nocohost.api.job import JobState as JobState
     from nocohost.api.job import Retry as Retry
     from nocohost.api.job import Snooze as Snooze
     from nocohost.api.log import Log as Log
@@ -66,7 +68,10 @@ if TYPE_CHECKING:
     from nocohost.api.resources import Resources as Resources
     from nocohost.api.resources import Subscription as Subscription
     from nocohost.api.resources import Subscriptions as Subscriptions
+    from nocohost.api.routes import ApiDescription as ApiDescription
+    from nocohost.api.routes import ApiParameter as ApiParameter
     from nocohost.api.routes import Route as Route
+    from nocohost.api.routes import api_route as api_route
     from nocohost.api.routes import route as route
     from nocohost.api.schedule import Schedule as Schedule
     from nocohost.api.service import Backoff as Backoff
@@ -117,13 +122,13 @@ _HOMES: Mapping[str, tuple[str, ...]] = {
     ),
     "api.field": ("Field", "Kind"),
     "api.hookspecs": ("hookimpl", "hookspec"),
-    "api.job": ("DeadLetter", "Job", "Retry", "Snooze"),
+    "api.job": ("DeadLetter", "Job", "JobReport", "JobState", "Retry", "Snooze"),
     "api.log": ("Log",),
     "api.mode": ("WorkerMode",),
     "api.principal": ("Principal",),
     "api.resource": ("Resource",),
     "api.resources": ("Page", "Resources", "Subscription", "Subscriptions"),
-    "api.routes": ("Route", "route"),
+    "api.routes": ("ApiDescription", "ApiParameter", "Route", "api_route", "route"),
     "api.schedule": ("Schedule",),
     "api.service": ("Backoff", "JobType", "Rate", "Service"),
     "api.storage": ("Storage", "StoredFile"),
@@ -136,6 +141,8 @@ __all__ = [
     "APP",
     "PRINCIPAL",
     "VERSION",
+    "ApiDescription",
+    "ApiParameter",
     "App",
     "AttemptCancelledError",
     "Backoff",
@@ -154,6 +161,8 @@ __all__ = [
     "Job",
     "JobConflictError",
     "JobNotFoundError",
+    "JobReport",
+    "JobState",
     "JobType",
     "Kind",
     "Lock",
@@ -199,6 +208,7 @@ __all__ = [
     "UnknownKeyError",
     "UnservedError",
     "WorkerMode",
+    "api_route",
     "hookimpl",
     "hookspec",
     "pass_app",

@@ -6,6 +6,7 @@ import sys
 import click
 
 from nocohost.cli.output import show_json
+from nocohost.host.api import described_routes
 from nocohost.host.log import make_log
 from nocohost.node.settings import load_settings
 from nocohost.plugins.catalogue import read_catalogue
@@ -21,10 +22,13 @@ def openapi() -> None:
     The resources of the installed plugins are part of it, as far as their declarations can be read.
     """
     settings = load_settings(os.environ).settings
+    log = make_log(sys.stderr, level="error", form=settings.log.format)
+    catalogue = read_catalogue()
     declarations = load_declarations(
-        read_catalogue(),
+        catalogue,
         import_seconds=settings.import_seconds,
         plugin_settings=settings.plugins,
-        log=make_log(sys.stderr, level="error", form=settings.log.format),
+        log=log,
     )
-    show_json(describe(api_operations(declarations.resources)))
+    routes = described_routes(settings, catalogue, declarations, log)
+    show_json(describe(api_operations(declarations.resources, routes)))

@@ -79,7 +79,9 @@ class Door:
             service, schedules = self._call(found, lambda value: self._offer(value, entry.name))
             contribution = replace(contribution, service=service, schedules=schedules)
         if found := self._hooks.implementation("serve_requests", entry):
-            contribution = replace(contribution, routes=self._call(found, returns.routes))
+            contribution = replace(
+                contribution, routes=self._call(found, lambda value: returns.routes(value, entry.distribution))
+            )
         if found := self._hooks.implementation("register_checks", entry):
             checks = self._call(found, returns.checks)
             named = (replace(check, name=f"{contribution.plugin}.{check.name}") for check in checks)

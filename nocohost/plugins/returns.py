@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from nocohost.api.check import Check
 from nocohost.api.errors import PluginContractError
 from nocohost.api.resource import Resource
-from nocohost.api.routes import Route, route
+from nocohost.api.routes import Route, api_route, route
 from nocohost.api.schedule import Schedule
 from nocohost.api.service import JobType, Service
 from nocohost.node.plugin_name import plugin_slug
@@ -18,6 +18,8 @@ from nocohost.plugins.contract import Specification, check_handler, is_async, sp
 from nocohost.plugins.paths import claim_of
 
 ItemT = TypeVar("ItemT")
+OWN_DISTRIBUTION = "nocohost"
+"""What the host itself is installed as, with the services that come with it."""
 
 
 def settings_model(value: object) -> type[BaseModel]:
@@ -80,12 +82,23 @@ def offer(value: object, key: str) -> tuple[Service, tuple[Schedule, ...]]:
     return offered, schedules
 
 
-def routes(value: object) -> tuple[Route, ...]:
-    """Return what ``serve_requests`` gave, if every route says who may call it and its path and handler fit."""
+def routes(value: object, distribution: str) -> tuple[Route, ...]:
+    """Return what ``serve_requests`` gave, if every route says who may call it and its path and handler fit.
+
+    Routes under ``/api/v1`` are for what comes with the host, by the distribution of the entry point.
+    """
     found = _list_of(Route, value, "serve_requests")
     for item in found:
         # A Route can be made without ``route()``, past its checks.
-        route(item.method, item.path, item.handler, permission=item.permission, public=item.public)
+        if item.api is None:
+            route(item.method, item.path, item.handler, permission=item.permission, public=item.public)
+        elif distribution != OWN_DISTRIBUTION:
+            raise PluginContractError(
+                f"route {item.method} {item.path}: /api belongs to the host",
+                hint="take route() and a path outside /api",
+            )
+        else:
+            api_route(item.method, item.path, item.handler, permission=item.permission, api=item.api)
         if not is_async(item.handler):
             raise PluginContractError(f"the handler of route {item.method} {item.path} is no async def")
         claim_of(item)

@@ -23,7 +23,7 @@ from nocohost.web.openapi import Operation, add_operations
 from nocohost.web.queues_api import queue_operations
 from nocohost.web.resources_api import PATH as RESOURCES_PATH
 from nocohost.web.resources_api import refuse_unknown, resource_operations
-from nocohost.web.routing import add_plugin_routes
+from nocohost.web.routing import add_plugin_routes, plugin_operations
 from nocohost.web.scaling_api import scaling_operations
 from nocohost.web.schedules_api import schedule_operations
 
@@ -62,15 +62,20 @@ def build_application(
     gate = Gate(application, access, hosts, RequestMetrics(registry), log=app.log, access_log=settings.access_log)
     application[GATE] = gate
     add_health_routes(gate, health)
-    add_operations(gate, api_operations(resources))
+    add_operations(gate, api_operations(resources, routes))
     for path in (f"{RESOURCES_PATH}/{{name}}", f"{RESOURCES_PATH}/{{name}}/{{key:.+}}"):
         gate.add(METHODS, path, refuse_unknown, permission="api.read")
     add_plugin_routes(gate, routes)
     return application
 
 
-def api_operations(resources: Mapping[str, Resource] = MappingProxyType({})) -> list[Operation]:
-    """Return everything that ``/api/v1`` answers, the records of the declared ``resources`` included."""
+def api_operations(
+    resources: Mapping[str, Resource] = MappingProxyType({}), routes: Sequence[tuple[str, Route]] = ()
+) -> list[Operation]:
+    """Return everything that ``/api/v1`` answers.
+
+    The records of the declared ``resources`` are part of it, and of ``routes`` those that lie there.
+    """
     return [
         *job_operations(),
         *many_jobs_operations(),
@@ -79,6 +84,7 @@ def api_operations(resources: Mapping[str, Resource] = MappingProxyType({})) -> 
         *resource_operations(resources),
         *scaling_operations(),
         *schedule_operations(),
+        *plugin_operations(routes),
     ]
 
 

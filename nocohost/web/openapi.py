@@ -43,7 +43,8 @@ class NamedSchema:
     """What it refers to."""
 
 
-Shape = type[BaseModel] | NamedSchema
+Shape = type[BaseModel] | NamedSchema | str
+"""A model, a schema, or the media type of what has neither."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,8 @@ class Operation:
     answers: Mapping[int, Shape | None]
     """By status; None for an answer without a body."""
     body: Shape | None = None
+    bodies: Mapping[str, Shape | None] = field(default_factory=dict)
+    """Where more than JSON is taken, by media type."""
     parameters: Sequence[Parameter] = ()
     problems: Sequence[int] = ()
     name: str = ""
@@ -85,7 +88,7 @@ def add_operations(gate: Gate, operations: Sequence[Operation]) -> None:
 def describe(operations: Sequence[Operation]) -> dict[str, Any]:
     """Return the OpenAPI document of the operations."""
     shapes = [shape for operation in operations for shape in _shapes(operation)]
-    models = {Problem: None} | {shape: None for shape in shapes if not isinstance(shape, NamedSchema)}
+    models = {Problem: None} | {shape: None for shape in shapes if isinstance(shape, type)}
     named = [each for shape in shapes if isinstance(shape, NamedSchema) for each in (shape, *shape.needs)]
     _, definitions = models_json_schema([(model, "serialization") for model in models], ref_template=REFERENCE)
     paths: dict[str, dict[str, Any]] = {}
@@ -104,7 +107,8 @@ def describe(operations: Sequence[Operation]) -> dict[str, Any]:
 
 
 def _shapes(operation: Operation) -> list[Shape]:
-    return [shape for shape in (*operation.answers.values(), operation.body) if shape is not None]
+    every = (*operation.answers.values(), operation.body, *operation.bodies.values())
+    return [shape for shape in every if shape is not None]
 
 
 def _describe(operation: Operation) -> dict[str, Any]:
@@ -130,12 +134,19 @@ def _describe(operation: Operation) -> dict[str, Any]:
         described["parameters"] = parameters
     if operation.body:
         described["requestBody"] = {"required": True, "content": {JSON: _schema(operation.body)}}
+    elif operation.bodies:
+        content = {
+            media_type: {} if shape is None else _schema(shape) for media_type, shape in operation.bodies.items()
+        }
+        described["requestBody"] = {"required": True, "content": content}
     return described
 
 
 def _answer(status: int, shape: Shape | None) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": HTTPStatus(status).phrase}
-    if shape is not None:
+    if isinstance(shape, str):
+        answer["content"] = {shape: _schema(shape)}
+    elif shape is not None:
         answer["content"] = {JSON: _schema(shape)}
     if status in (HTTPStatus.CREATED, HTTPStatus.ACCEPTED):
         answer["headers"] = {hdrs.LOCATION: {"schema": {"type": "string"}}}
@@ -147,5 +158,7 @@ def _problem(status: int) -> dict[str, Any]:
 
 
 def _schema(shape: Shape) -> dict[str, Any]:
+    if isinstance(shape, str):
+        return {"schema": {"type": "string"}}
     name = shape.name if isinstance(shape, NamedSchema) else shape.__name__
     return {"schema": {"$ref": REFERENCE.format(model=name)}}

@@ -9,6 +9,7 @@ from nocohost.api.errors import PluginContractError
 from nocohost.api.routes import Route
 from nocohost.plugins.paths import claim_of
 from nocohost.web.gate import Gate, Handler
+from nocohost.web.openapi import Operation, Parameter
 from nocohost.web.problems import RequestRefusedError
 
 
@@ -19,6 +20,8 @@ def add_plugin_routes(gate: Gate, routes: Sequence[tuple[str, Route]]) -> None:
     """
     claimed = {claim_of(route) for _, route in routes}
     for plugin, route in routes:
+        if route.api is not None:
+            continue  # an operation of the API
         where = f"{plugin}: route {route.method} {route.path}"
         if bool(route.permission) == route.public:
             raise PluginContractError(f"{where} says not who may call it")
@@ -29,6 +32,26 @@ def add_plugin_routes(gate: Gate, routes: Sequence[tuple[str, Route]]) -> None:
             gate.add(methods, route.path, _outside_api(route.handler, route.path), permission=route.permission)
         except (ValueError, RuntimeError) as error:
             raise PluginContractError(f"{where}: {error}") from error
+
+
+def plugin_operations(routes: Sequence[tuple[str, Route]]) -> list[Operation]:
+    """Return the routes under ``/api/v1`` of the services that come with the host, as operations of the API."""
+    return [
+        Operation(
+            route.method,
+            route.path,
+            route.handler,
+            route.permission,
+            route.api.summary,
+            route.api.answers,
+            bodies=route.api.bodies,
+            parameters=[Parameter(one.name, one.description, one.schema, one.place) for one in route.api.parameters],
+            problems=route.api.problems,
+            name=route.api.name,
+        )
+        for _, route in routes
+        if route.api is not None
+    ]
 
 
 def _outside_api(handler: Handler, path: str) -> Handler:
