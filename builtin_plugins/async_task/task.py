@@ -53,6 +53,8 @@ class _Handle:
     def __init__(self, order: TaskOrder) -> None:
         self.order = order
         self._pace = Pace()
+        self._is_news = False
+        """Progress has been stored that nobody was told of."""
 
     @property
     def id(self) -> str:
@@ -136,6 +138,7 @@ class BlockingTask(_Handle):
                 yield connection
             finally:
                 self._open = None
+        self._tell()
 
     def progress(self, done: float, total: float | None = None, unit: str = "") -> None:
         """Tell how far the task is; call it as often as you like, it is stored twice a second at most."""
@@ -143,8 +146,9 @@ class BlockingTask(_Handle):
         if told is not None:
             with self._writing() as connection:
                 connection.execute(store_progress(self.id, told))
+            self._is_news = True
             if self._open is None:
-                self._app.wait(self._app.signals.send(CHANGED, {"id": self.id}))
+                self._tell()
 
     def save_checkpoint(self, checkpoint: Any) -> None:
         """Save where another attempt is to start: a JSON value of at most 64 KiB."""
@@ -160,6 +164,12 @@ class BlockingTask(_Handle):
             for statement, rows in store_errors(self.id, found, counted, self.order.most_row_errors):
                 connection.execute(statement, rows)
         return int(counted)
+
+    def _tell(self) -> None:
+        """Tell whoever watches, once what they will look at is committed."""
+        if self._is_news:
+            self._is_news = False
+            self._app.wait(self._app.signals.send(CHANGED, {"id": self.id}))
 
     @contextmanager
     def _writing(self) -> "Iterator[Connection]":
@@ -193,6 +203,7 @@ class Task(_Handle):
                 yield connection
             finally:
                 self._open = None
+        await self._tell()
 
     async def progress(self, done: float, total: float | None = None, unit: str = "") -> None:
         """Tell how far the task is; it is stored twice a second at most."""
@@ -200,8 +211,9 @@ class Task(_Handle):
         if told is not None:
             async with self._writing() as connection:
                 await connection.execute(store_progress(self.id, told))
+            self._is_news = True
             if self._open is None:
-                await self._app.signals.send(CHANGED, {"id": self.id})
+                await self._tell()
 
     async def save_checkpoint(self, checkpoint: Any) -> None:
         """Save where another attempt is to start: a JSON value of at most 64 KiB."""
@@ -217,6 +229,11 @@ class Task(_Handle):
             for statement, rows in store_errors(self.id, found, counted, self.order.most_row_errors):
                 await connection.execute(statement, rows)
         return int(counted)
+
+    async def _tell(self) -> None:
+        if self._is_news:
+            self._is_news = False
+            await self._app.signals.send(CHANGED, {"id": self.id})
 
     @asynccontextmanager
     async def _writing(self) -> "AsyncIterator[AsyncConnection]":

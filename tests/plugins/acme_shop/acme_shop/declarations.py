@@ -5,7 +5,9 @@ from decimal import Decimal
 
 from pydantic import BaseModel, Field
 
+from acme_shop.report_form import ReportParams
 from acme_shop.tables import customers, orders
+from builtin_plugins.async_task import TaskForm
 from nocohost import JobType, Resource, hookimpl, hookspec
 
 
@@ -57,6 +59,14 @@ def register_resources() -> list[Resource]:
             write="shop.write",
         ),
         Resource("shop.orders", orders, title="Orders", field_titles=of_orders, read="shop.read", write="shop.order"),
+    ]
+
+
+@hookimpl
+def register_task_forms() -> list[TaskForm]:
+    """Declare what a ``shop-report`` task takes, so that every node can check it."""
+    return [
+        TaskForm("shop-report", "Totals by customer", ReportParams, permissions_of=lambda params, app: ["shop.read"])
     ]
 
 

@@ -1,0 +1,174 @@
+"""``/api/v1/tasks`` and ``/api/v1/task-kinds``; loaded only on nodes that serve requests."""
+
+import csv
+import io
+
+from aiohttp import hdrs, web
+
+from builtin_plugins.async_task.bodies import (
+    idempotency_key,
+    page_items,
+    read_query,
+    read_task,
+    task_id,
+)
+from builtin_plugins.async_task.descriptions import (
+    CANCEL,
+    ERRORS,
+    EVENTS,
+    KINDS,
+    LIST,
+    ONE,
+    RETRY,
+    SHOW,
+    START,
+    TASKS,
+)
+from builtin_plugins.async_task.desk import OPERATE, Desk
+from builtin_plugins.async_task.events import stream_events
+from builtin_plugins.async_task.kinds import task_forms
+from builtin_plugins.async_task.listing import ListQuery, list_page
+from builtin_plugins.async_task.records import list_errors
+from builtin_plugins.async_task.standing import Standing
+from builtin_plugins.async_task.stream import Watch
+from builtin_plugins.async_task.view import kind_json, task_json
+from nocohost import PRINCIPAL, App, Principal, Route, api_route, hookimpl
+
+CREATE = "task.create"
+READ = "task.read"
+ERROR_ROWS = 1000
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What spreadsheets take for the beginning of a formula."""
+
+
+class TaskRoutes:
+    """The routes, with what they share."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._desk = Desk(app)
+        self._watch = Watch(app)
+
+    async def start_task(self, request: web.Request) -> web.Response:
+        """Start a task: 202 with it and its ``Location``."""
+        read_query(request, ())
+        principal = request[PRINCIPAL]
+        idempotency_key(request)
+        new = await read_task(request)
+        for permission in self._desk.check(new).permissions:
+            if not principal.may(permission):
+                raise web.HTTPForbidden(text=f"{principal.id!r} may not do {permission}, which this task asks.")
+        return _accepted(await self._desk.start(new, principal.id))
+
+    async def list_tasks(self, request: web.Request) -> web.Response:
+        """List tasks, newest first."""
+        query = read_query(request, ("kind", "state", "owner", "after", "limit"))
+        principal = request[PRINCIPAL]
+        wanted = ListQuery(
+            limit=page_items(query.get("limit")),
+            after=query.get("after"),
+            kind=query.get("kind"),
+            state=query.get("state"),
+            owner=query.get("owner") if principal.may(OPERATE) else principal.id,
+        )
+        if fault := wanted.fault():
+            raise web.HTTPBadRequest(text=fault)
+        if query.get("owner", wanted.owner) != wanted.owner:
+            return web.json_response({"items": [], "next": None})
+        items, after = await list_page(self._app, wanted)
+        return web.json_response({"items": [task_json(one) for one in items], "next": after})
+
+    async def show_task(self, request: web.Request) -> web.Response:
+        """Show one task."""
+        read_query(request, ())
+        return web.json_response(task_json(await self._find(request)))
+
+    async def cancel_task(self, request: web.Request) -> web.Response:
+        """Cancel a task: 200 when it is, 202 when it was asked to stop."""
+        read_query(request, ())
+        standing = await self._desk.cancel(task_id(request), _actor(request))
+        return web.json_response(task_json(standing)) if not standing.row.is_open else _accepted(standing)
+
+    async def retry_task(self, request: web.Request) -> web.Response:
+        """Put a failed or cancelled task back to pending."""
+        read_query(request, ())
+        return _accepted(await self._desk.retry(task_id(request), _actor(request)))
+
+    async def show_errors(self, request: web.Request) -> web.StreamResponse:
+        """Send the row errors as CSV."""
+        read_query(request, ())
+        standing = await self._find(request)
+        response = web.StreamResponse(
+            headers={
+                "Content-Type": "text/csv; charset=utf-8",
+                "Content-Disposition": f'attachment; filename="{standing.row.kind}-errors.csv"',
+            }
+        )
+        await response.prepare(request)
+        await response.write(_csv([("row", "field", "value", "reason")]))
+        first = 0
+        while request.method != "HEAD":
+            async with self._app.database.connect() as connection:
+                rows = await list_errors(connection, standing.row.id, first=first, limit=ERROR_ROWS)
+            if not rows:
+                break
+            await response.write(
+                _csv([(row.row, _guarded(row.field), _guarded(row.value), _guarded(row.reason)) for row in rows])
+            )
+            first = rows[-1].number + 1
+        await response.write_eof()
+        return response
+
+    async def follow_events(self, request: web.Request) -> web.StreamResponse:
+        """Send the task and each change of it as server-sent events."""
+        read_query(request, ())
+        return await stream_events(request, self._watch, await self._find(request))
+
+    async def list_kinds(self, request: web.Request) -> web.Response:
+        """List the kinds of tasks, with the schema of their params."""
+        read_query(request, ())
+        forms = task_forms(self._app)
+        return web.json_response({"items": [kind_json(forms[kind]) for kind in sorted(forms)], "next": None})
+
+    async def _find(self, request: web.Request) -> Standing:
+        return await self._desk.find(task_id(request), request[PRINCIPAL])
+
+
+@hookimpl
+def serve_requests(app: App) -> list[Route]:
+    """Offer the API of tasks."""
+    routes = TaskRoutes(app)
+    return [
+        api_route("POST", TASKS, routes.start_task, permission=CREATE, api=START),
+        api_route("GET", TASKS, routes.list_tasks, permission=READ, api=LIST),
+        api_route("GET", ONE, routes.show_task, permission=READ, api=SHOW),
+        api_route("POST", f"{ONE}/cancel", routes.cancel_task, permission=READ, api=CANCEL),
+        api_route("POST", f"{ONE}/retry", routes.retry_task, permission=READ, api=RETRY),
+        api_route("GET", f"{ONE}/errors", routes.show_errors, permission=READ, api=ERRORS),
+        api_route("GET", f"{ONE}/events", routes.follow_events, permission=READ, api=EVENTS),
+        api_route("GET", "/api/v1/task-kinds", routes.list_kinds, permission=READ, api=KINDS),
+    ]
+
+
+def _actor(request: web.Request) -> Principal:
+    """Return who sent the request, if they may act on tasks at all: an owner's token that only reads may not."""
+    principal = request[PRINCIPAL]
+    if not (principal.may(CREATE) or principal.may(OPERATE)):
+        raise web.HTTPForbidden(text=f"{principal.id!r} may neither {CREATE} nor {OPERATE}.")
+    return principal
+
+
+def _accepted(standing: Standing) -> web.Response:
+    headers = {hdrs.LOCATION: f"{TASKS}/{standing.row.id}"}
+    return web.json_response(task_json(standing), status=202, headers=headers)
+
+
+def _csv(rows: list[tuple[object, ...]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode()
+
+
+def _guarded(text: str) -> str:
+    """Return the text so that no spreadsheet takes it for a formula."""
+    return f"'{text}" if text.startswith(FORMULA) else text

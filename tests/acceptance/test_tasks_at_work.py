@@ -1,0 +1,229 @@
+"""Tasks on real nodes: run in children, watched from elsewhere, cancelled, killed, and gone on with."""
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from plugins.toil import TOIL
+from sqlalchemy import create_engine, text
+
+from nocohost.testing.postgres import PostgresServer, find_binaries
+
+pytestmark = pytest.mark.timeout(180)
+WORKS = "async-task:process"
+OVER = ("succeeded", "failed", "cancelled")
+TASKS = "/api/v1/tasks"
+
+
+@pytest.fixture(scope="session")
+def toil(install_wheels: Callable[[Any], Path]) -> Path:
+    return install_wheels([TOIL])
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def environ(request: pytest.FixtureRequest, toil: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The environment of nodes on a database of their own."""
+    path = os.pathsep.join(filter(None, [str(toil), os.environ.get("PYTHONPATH", "")]))
+    if request.param == "sqlite":
+        yield {"PYTHONPATH": path}
+        return
+    if find_binaries(os.environ) is None:
+        pytest.skip("no PostgreSQL")
+    server: PostgresServer = request.getfixturevalue("postgresql_server")
+    name = f"tasks_{os.urandom(4).hex()}"
+    yield {"PYTHONPATH": path, "NOCOHOST_DATABASE__URL": server.create_database(name)}
+    server.drop_database(name)
+
+
+@pytest.fixture
+def environment(environ: dict[str, str], tmp_path: Path) -> dict[str, str]:
+    return {"NOCOHOST_DATA_DIR": str(tmp_path), **environ}
+
+
+class Client:
+    """Starts tasks at one node and looks at what becomes of them."""
+
+    def __init__(self, session: aiohttp.ClientSession, node: Any) -> None:
+        self.session = session
+        self.node = node
+
+    async def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        answer = await self.session.request(method, f"{self.node.url}{path}", json=body, headers=self.node.headers)
+        return answer.status, await (answer.json() if "json" in answer.content_type else answer.text())
+
+    async def start(self, kind: str = "toil", **params: Any) -> str:
+        status, task = await self.ask("POST", TASKS, {"kind": kind, "params": params})
+        assert status == 202, task
+        return str(task["id"])
+
+    async def task(self, task_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = (await self.ask("GET", f"{TASKS}/{task_id}"))[1]
+        return found
+
+    async def until(self, task_id: str, fits: Callable[[dict[str, Any]], bool], seconds: float = 60) -> dict[str, Any]:
+        task: dict[str, Any] = {}
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not fits(task := await self.task(task_id)):
+                    await asyncio.sleep(0.05)
+        assert fits(task), "\n".join([json.dumps(task), *self.node.lines[-5:]])
+        return task
+
+    async def over(self, task_id: str) -> dict[str, Any]:
+        return await self.until(task_id, lambda task: task["state"] in OVER)
+
+    async def events(self, task_id: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+        """Yield each event of the stream."""
+        url = f"{self.node.url}{TASKS}/{task_id}/events"
+        async with self.session.get(url, headers=self.node.headers) as answer:
+            assert answer.headers["Content-Type"] == "text/event-stream"
+            name = ""
+            async for line in answer.content:
+                key, _, value = line.decode().strip().partition(": ")
+                if key == "event":
+                    name = value
+                elif key == "data":
+                    yield name, json.loads(value)
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as http:
+        yield http
+
+
+def steps_of(environ: dict[str, str], folder: Path, task_id: str) -> list[tuple[int, str]]:
+    """Return every step that was done of a task, and where."""
+    url = environ.get("NOCOHOST_DATABASE__URL", f"sqlite:///{folder / 'nocohost.sqlite'}")
+    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    try:
+        with engine.connect() as connection:
+            found = connection.execute(
+                text("SELECT step, node FROM toil_steps WHERE task = :task ORDER BY id"), {"task": task_id}
+            )
+            return [(row.step, row.node) for row in found]
+    finally:
+        engine.dispose()
+
+
+async def test_a_task_is_watched_from_the_node_that_serves_requests_while_another_runs_it(
+    cluster: Any, environ: dict[str, str], session: aiohttp.ClientSession
+) -> None:
+    async with cluster("!", WORKS, **environ) as (front, _):
+        client = Client(session, front)
+        task_id = await client.start(steps=8, seconds=0.3)
+        events = [event async for event in client.events(task_id)]
+        states = [task["state"] for name, task in events if name == "state"]
+        assert states[-2:] == ["running", "succeeded"], states
+        steps = [task["progress"]["done"] for name, task in events if name == "progress" and task["progress"]]
+        assert steps == sorted(steps)
+        assert len(set(steps)) >= 3
+        done = events[-1][1]
+        assert done["result"] == {"file": None, "value": {"steps": 8, "attempt": 1}}
+        assert (done["progress"]["done"], done["progress"]["total"], done["progress"]["unit"]) == (8, 8, "steps")
+        assert done["progress"]["rate"] > 0
+        assert (done["node"], done["row_errors"]) == ("node-2", 4)
+        rows = (await client.ask("GET", f"{TASKS}/{task_id}/errors"))[1].splitlines()
+        assert rows[:2] == ["row,field,value,reason", "2,'=cmd,'@value,step 1 is odd"]
+        assert len(rows) == 5
+        awaited = await client.over(await client.start("toil-awaited", steps=2))
+        assert (awaited["state"], awaited["row_errors"]) == ("succeeded", 2)
+
+
+async def test_a_task_goes_on_elsewhere_from_its_checkpoint_when_its_node_is_killed(
+    cluster: Any, environ: dict[str, str], session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    async with cluster("!", WORKS, WORKS, **environ) as (front, one, other):
+        client = Client(session, front)
+        task_id = await client.start(steps=14, seconds=0.25)
+        begun = await client.until(task_id, lambda task: (task["progress"] or {"done": 0})["done"] >= 3)
+        victim = one if begun["node"] == "node-2" else other
+        await victim.kill()
+        done = await client.over(task_id)
+        assert (done["state"], done["result"]["value"]["steps"]) == ("succeeded", 14)
+        assert done["attempts"] == 2
+        assert done["node"] != begun["node"]
+    steps = steps_of(environ, tmp_path, task_id)
+    assert [step for step, _ in steps] == list(range(14)), "each step once, in order"
+    assert {node for _, node in steps} == {"node-2", "node-3"}
+
+
+async def test_a_running_task_is_cancelled_within_two_seconds_and_a_finished_one_cannot_be(
+    cluster: Any, environ: dict[str, str], session: aiohttp.ClientSession
+) -> None:
+    async with cluster("!", WORKS, **environ) as (front, _):
+        client = Client(session, front)
+        task_id = await client.start(steps=1000, seconds=0.1)
+        await client.until(task_id, lambda task: task["progress"] is not None)
+        loop = asyncio.get_running_loop()
+        asked = loop.time()
+        status, task = await client.ask("POST", f"{TASKS}/{task_id}/cancel")
+        assert (status, task["state"], task["cancel_requested"], task["cancelable"]) == (202, "running", True, False)
+        task = await client.over(task_id)
+        assert task["state"] == "cancelled"
+        print(f"cancel confirmed after {loop.time() - asked:.2f} s")
+        assert loop.time() - asked < 4  # 2 s on a machine that does nothing else
+        assert (await client.ask("POST", f"{TASKS}/{task_id}/cancel"))[0] == 409
+        done = await client.start(steps=1)
+        assert (await client.over(done))["state"] == "succeeded"
+        for verb in ("cancel", "retry"):
+            assert (await client.ask("POST", f"{TASKS}/{done}/{verb}"))[0] == 409
+        reached = task["progress"]["done"]
+        assert (await client.ask("POST", f"{TASKS}/{task_id}/retry"))[0] == 202
+        again = await client.until(task_id, lambda one: (one["progress"] or {"done": 0})["done"] > reached)
+        assert again["state"] == "running"
+        assert (await client.ask("POST", f"/api/v1/jobs/{again['job']}/cancel"))[0] == 202
+        assert (await client.over(task_id))["state"] == "cancelled"
+
+
+async def test_what_a_task_dies_of_is_told_and_tried_again_only_where_its_kind_says_so(
+    cluster: Any, environ: dict[str, str], session: aiohttp.ClientSession
+) -> None:
+    settings = {"NOCOHOST_PLUGINS__ASYNC_TASK__MEMORY_MIB": "400", "NOCOHOST_PLUGINS__ASYNC_TASK__CONCURRENCY": "2"}
+    async with cluster("", **environ, **settings) as (node,):
+        client = Client(session, node)
+        expected = {
+            ("toil-once", "raise"): (1, "ValueError: the tool broke"),
+            ("toil", "fail"): (1, "this can never be done"),
+            ("toil-once", "odd"): (1, "returned a set"),
+            ("toil-once", "segfault"): (2, "killed by SIGSEGV"),
+            ("toil-once", "kill"): (2, "killed by SIGKILL"),
+            ("toil-small", "hog"): (1, "out of memory: the task may use 200 MiB"),
+            ("toil-brief", "hang"): (1, "took longer than 1 s"),
+            ("toil", "raise"): (3, "ValueError: the tool broke"),
+        }
+        ids = {case: await client.start(case[0], do=case[1], at=1) for case in expected}
+        for case, (attempts, error) in expected.items():
+            task = await client.over(ids[case])
+            assert task["state"] == "failed", (case, task)
+            assert error in task["error"], (case, task["error"])
+            assert task["attempts"] == attempts, (case, task)
+            assert task["progress"]["done"] == 1, case
+        assert (await client.over(await client.start(steps=1)))["state"] == "succeeded", "the node goes on"
+
+
+async def test_without_a_node_for_tasks_a_task_waits_says_why_and_starts_when_one_appears(
+    cluster: Any, environ: dict[str, str], session: aiohttp.ClientSession
+) -> None:
+    async with cluster("!", WORKS, **environ) as (front, back):
+        assert await back.stop() == 0
+        client = Client(session, front)
+        task_id = await client.start(steps=1)
+        waiting = await client.until(task_id, lambda task: bool(task["warnings"]))
+        assert (waiting["state"], waiting["warnings"][0]["code"]) == ("pending", "key.unserved")
+        await back.start()
+        done = await client.over(task_id)
+        assert (done["state"], done["warnings"]) == ("succeeded", [])
+        task_id = await client.start(steps=200, seconds=0.1)
+        await client.until(task_id, lambda task: task["state"] == "running")
+        await back.kill()
+        lost = await client.until(task_id, lambda task: task["state"] == "pending")
+        assert "task.orphan" in [warning["code"] for warning in lost["warnings"]]
+        assert (await client.ask("POST", f"{TASKS}/{task_id}/cancel"))[0] == 200
+        assert (await client.task(task_id))["state"] == "cancelled"
