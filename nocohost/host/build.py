@@ -76,7 +76,8 @@ class NodeParts:
     def make_lookout(self) -> Lookout:
         """Return what knows who serves what."""
         refuses = self.settings.queue.unserved == "refuse"
-        return Lookout(self.database, clock=self.clock, refuses=refuses)
+        look_seconds = self.settings.queue.timing.look_seconds
+        return Lookout(self.database, clock=self.clock, look_seconds=look_seconds, refuses=refuses)
 
     def make_queue(self, lookout: Lookout | None = None) -> JobQueue:
         """Return the door to the queue on this node's database; without a lookout it warns of no unserved key."""

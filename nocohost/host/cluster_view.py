@@ -22,7 +22,13 @@ class ClusterView:
         self._database = parts.database
         self._log: Log = parts.log
         self._lookout = lookout
-        self._alarm = Alarm(lookout, clock=parts.clock, log=parts.log)
+        self._alarm = Alarm(
+            lookout,
+            parts.app.node.id,
+            clock=parts.clock,
+            log=parts.log,
+            look_seconds=parts.settings.queue.timing.look_seconds,
+        )
 
     @property
     def unserved(self) -> Sequence[str]:

@@ -39,11 +39,15 @@ Host = Annotated[str, Field(pattern=r"^[^\s/]+$")]
 
 
 class Timing(NamedTuple):
-    """How a node keeps its leases: it beats, and is taken for dead when it has not for ``lease_seconds``."""
+    """How a node keeps its leases: it beats, and is taken for dead when it has not for ``lease_seconds``.
+
+    ``look_seconds`` is how often it looks for work that nobody serves.
+    """
 
     beat_seconds: float
     lease_seconds: float
     sweep_seconds: float
+    look_seconds: float = 10.0
 
 
 class Part(BaseModel):
@@ -117,8 +121,8 @@ class QueueSettings(Part):
 
     @property
     def timing(self) -> Timing:
-        """Return the beat, lease and sweep of the profile."""
-        return Timing(0.75, 3.0, 0.5) if self.profile == "fast" else Timing(3.0, 15.0, 2.0)
+        """Return the beat, lease, sweep and look of the profile."""
+        return Timing(0.75, 3.0, 0.5, 2.0) if self.profile == "fast" else Timing(3.0, 15.0, 2.0)
 
 
 class LogSettings(Part):

@@ -12,8 +12,8 @@ from nocohost.store.glance import glance
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-TRUSTED_SECONDS = 15.0
-"""How long "a live node serves it" is believed; the alarm looks more often."""
+TRUSTED_LOOKS = 1.5
+"""For how many looks of the alarm "a live node serves it" is believed."""
 DOUBTED_SECONDS = 1.0
 """How long "nobody serves it" is believed before an enqueue looks again."""
 
@@ -26,11 +26,13 @@ def unserved_warning(key: str) -> Mapping[str, str]:
 class Lookout:
     """Remembers the last look at the coverage. Used by the event loop's thread only.
 
-    With ``refuses``, the policy ``queue.unserved = refuse``, jobs that nobody serves are refused instead of warned of.
+    ``look_seconds`` is how often somebody looks who need not be asked: the alarm. With ``refuses``, the policy
+    ``queue.unserved = refuse``, jobs that nobody serves are refused instead of warned of.
     """
 
-    def __init__(self, database: SqlDatabase, *, clock: Clock, refuses: bool = False) -> None:
+    def __init__(self, database: SqlDatabase, *, clock: Clock, look_seconds: float, refuses: bool = False) -> None:
         self._database = database
+        self._trusted_seconds = TRUSTED_LOOKS * look_seconds
         self._clock = clock
         self._refuses = refuses
         self._seen: Glimpse | None = None
@@ -40,7 +42,9 @@ class Lookout:
     def trusts(self, key: str) -> bool:
         """Tell whether a live node is known to serve ``key``; asks nobody."""
         seen = self._seen
-        return seen is not None and key in seen.served and self._clock.monotonic() - self._seen_at < TRUSTED_SECONDS
+        return (
+            seen is not None and key in seen.served and self._clock.monotonic() - self._seen_at < self._trusted_seconds
+        )
 
     def forget(self) -> None:
         """Forget what was seen: this node has joined, and is not in it."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from pydantic_core import from_json
 from sqlalchemy import and_, case, func, not_, select, text
@@ -42,6 +43,8 @@ WITH RECURSIVE plain(key) AS (
 )
 SELECT services, 0 FROM serving
 UNION ALL
+SELECT '@' || min(CAST(n.id AS TEXT)), 0 FROM nocohost_nodes AS n WHERE n.lease_until > <now>
+UNION ALL
 SELECT alone.key,
   (SELECT count(*) FROM (SELECT 1 FROM nocohost_jobs AS j WHERE j.key = alone.key AND j.state = 'pending'
                          AND j."group" IS NULL AND j.run_at <= <now> LIMIT <counted>) AS found)
@@ -59,6 +62,8 @@ class Glimpse:
     """Keys that a live node serves."""
     unserved: Mapping[str, int]
     """Due jobs of keys that no live node serves and nobody has paused; a thousand or more are counted as such."""
+    first: str | None = None
+    """Id of the live node that started first, by its own clock: who speaks for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +103,17 @@ async def glimpse(connection: AsyncConnection) -> Glimpse:
     clock = "clock_timestamp()" if connection.dialect.name == "postgresql" else "nocohost_now()"
     served: set[str] = set()
     unserved: dict[str, int] = {}
+    first = None
     for what, count in await connection.execute(text(GLIMPSE.replace("<now>", f"(SELECT {clock})"))):
+        if what is None:  # no node lives
+            continue
         if what.startswith("["):
             served.update(from_json(what))
+        elif what.startswith("@"):
+            first = str(UUID(what[1:]))
         elif count:
             unserved[what] = count
-    return Glimpse(frozenset(served), unserved)
+    return Glimpse(frozenset(served), unserved, first)
 
 
 async def read_coverage(connection: AsyncConnection, declared: Mapping[str, str]) -> list[KeyCoverage]:

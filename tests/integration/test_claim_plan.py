@@ -112,7 +112,7 @@ async def test_an_idle_node_sends_less_than_two_statements_a_second(
         return await claim(node_id, claim_id, wants, places)
 
     monkeypatch.setattr(database.hot, "claim", counted)
-    alarm = Alarm(Lookout(database, clock=clock), clock=clock, log=LOG)
+    alarm = Alarm(Lookout(database, clock=clock, look_seconds=10.0), node, clock=clock, log=LOG, look_seconds=10.0)
     loops = [asyncio.create_task(loop) for loop in (consumer.run(), sweep.run(), alarm.run())]
     for _ in range(80):
         clock.advance(0.25)

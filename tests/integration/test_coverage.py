@@ -113,12 +113,14 @@ async def test_a_glimpse_shows_due_work_that_nobody_serves_and_nothing_else(data
     await queue.enqueue(OTHER, {}, group="left")
     await queue.enqueue("a:b", {}, run_at=datetime.now(UTC) + timedelta(hours=1))
     assert await seen(database) == Glimpse(frozenset(), {KEY: 3, OTHER: 1})
-    await join(database, "left", "shop:invoices", "shop:invoic")
+    first = await join(database, "left", "shop:invoices", "shop:invoic")
     quiet = await join(database, "quiet", KEY, state="quiet")
-    assert await seen(database) == Glimpse(frozenset({"shop:invoices", "shop:invoic"}), {KEY: 3, OTHER: 1})
+    assert await seen(database) == Glimpse(frozenset({"shop:invoices", "shop:invoic"}), {KEY: 3, OTHER: 1}, first)
     await change(database, resume_node, quiet)
     await change(database, pause_key, OTHER, "ada")
-    assert await seen(database) == Glimpse(frozenset({"shop:invoices", "shop:invoic", KEY}), {})
+    assert await seen(database) == Glimpse(frozenset({"shop:invoices", "shop:invoic", KEY}), {}, first)
+    await change(database, leave_cluster, first)
+    assert (await seen(database)).first == quiet, "whoever lives may speak, quiet or not"
     await change(database, resume_key, OTHER)
     async with database.begin() as connection:
         await connection.execute(update(nodes).values(lease_until=db_after(-1)))

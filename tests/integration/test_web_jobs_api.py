@@ -42,7 +42,7 @@ def clock():
 
 @asynccontextmanager
 async def open_api_on(database, clock=None, policy="park", **parts):
-    lookout = Lookout(database, clock=clock or FakeClock(), refuses=policy == "refuse")
+    lookout = Lookout(database, clock=clock or FakeClock(), look_seconds=10.0, refuses=policy == "refuse")
     queue = JobQueue(
         database, TYPES.get, keys=TYPES, external_keys=("other:image",), payload_bytes=2000, lookout=lookout
     )

@@ -316,9 +316,9 @@ def test_settings_of_plugins_are_kept_as_written(tmp_path: Path) -> None:
 
 
 def test_the_profile_decides_the_timing() -> None:
-    assert load_settings({}).settings.queue.timing == Timing(beat_seconds=3.0, lease_seconds=15.0, sweep_seconds=2.0)
+    assert load_settings({}).settings.queue.timing == Timing(3.0, 15.0, 2.0, look_seconds=10.0)
     fast = load_settings({"NOCOHOST_QUEUE__PROFILE": "fast"}).settings.queue.timing
-    assert fast == Timing(beat_seconds=0.75, lease_seconds=3.0, sweep_seconds=0.5)
+    assert fast == Timing(0.75, 3.0, 0.5, look_seconds=2.0)
 
 
 def test_the_settings_are_frozen() -> None:

@@ -8,14 +8,18 @@ from probes.fake_app import ListLog
 
 from nocohost.api.errors import StoreUnavailableError, UnservedError
 from nocohost.queue import lookout as module
-from nocohost.queue.alarm import GRACE_SECONDS, LOOK_SECONDS, Alarm
-from nocohost.queue.lookout import DOUBTED_SECONDS, TRUSTED_SECONDS, Lookout
+from nocohost.queue.alarm import Alarm
+from nocohost.queue.lookout import DOUBTED_SECONDS, Lookout
 from nocohost.store.coverage import Glimpse
 from nocohost.testing.clock import FakeClock
 
 KEY = "shop:invoice"
-NOBODY = Glimpse(frozenset(), {KEY: 3})
-SERVED = Glimpse(frozenset({KEY}), {})
+NODE = "01938a4e-0000-7000-8000-000000000001"
+OTHER = "01938a4e-0000-7000-8000-000000000000"
+LOOK_SECONDS, GRACE_SECONDS, TRUSTED_SECONDS = 10.0, 5.0, 15.0
+NOBODY = Glimpse(frozenset(), {KEY: 3}, NODE)
+SERVED = Glimpse(frozenset({KEY}), {}, NODE)
+THEIRS = Glimpse(frozenset(), {KEY: 3}, OTHER)
 
 
 class FakeCoverage:
@@ -50,7 +54,7 @@ def make_lookout(clock: FakeClock, coverage: FakeCoverage) -> Callable[..., Look
         async def look(self, connection: Any = None) -> Glimpse:
             return await super().look(connection or object())
 
-    return lambda **options: Seeing(cast("Any", None), clock=clock, **options)
+    return lambda **options: Seeing(cast("Any", None), clock=clock, look_seconds=LOOK_SECONDS, **options)
 
 
 @pytest.fixture
@@ -60,7 +64,7 @@ def log() -> ListLog:
 
 @pytest.fixture
 def alarm(make_lookout: Callable[..., Lookout], clock: FakeClock, log: ListLog) -> Alarm:
-    return Alarm(make_lookout(), clock=clock, log=log)
+    return Alarm(make_lookout(), NODE, clock=clock, log=log, look_seconds=LOOK_SECONDS)
 
 
 async def test_the_alarm_is_told_once_after_a_grace_and_once_when_it_is_over(
@@ -73,7 +77,7 @@ async def test_the_alarm_is_told_once_after_a_grace_and_once_when_it_is_over(
     assert alarm.lines == []
     clock.advance(0.1)
     await alarm.turn()
-    coverage.seen = Glimpse(frozenset(), {KEY: 1000})
+    coverage.seen = Glimpse(frozenset(), {KEY: 1000}, NODE)
     clock.advance(LOOK_SECONDS)
     await alarm.turn()
     (told,) = log.events("key.unserved")
@@ -104,9 +108,41 @@ async def test_work_that_goes_away_clears_the_alarm_too(
     await alarm.turn()
     clock.advance(GRACE_SECONDS)
     await alarm.turn()
-    coverage.seen = Glimpse(frozenset(), {})
+    coverage.seen = Glimpse(frozenset(), {}, NODE)
     await alarm.turn()
     assert [fields["reason"] for fields in log.events("key.cleared")] == ["nothing of it is due, or it is paused"]
+
+
+async def test_the_node_that_started_first_tells_for_all(
+    alarm: Alarm, coverage: FakeCoverage, clock: FakeClock, log: ListLog
+) -> None:
+    coverage.seen = THEIRS
+    await alarm.turn()
+    clock.advance(GRACE_SECONDS)
+    await alarm.turn()
+    assert alarm.lines == [f"no live node serves {KEY}: 3 jobs due"], "every node knows"
+    coverage.seen = Glimpse(frozenset({KEY}), {}, OTHER)
+    await alarm.turn()
+    assert (alarm.lines, log.lines) == ([], [])
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(2 * LOOK_SECONDS, 1), (2 * LOOK_SECONDS + 0.1, 0)])
+async def test_the_next_in_line_tells_what_the_first_may_have_died_before_telling_but_nothing_old(
+    alarm: Alarm, coverage: FakeCoverage, clock: FakeClock, log: ListLog, seconds: float, told: int
+) -> None:
+    coverage.seen = THEIRS
+    await alarm.turn()
+    clock.advance(GRACE_SECONDS)
+    await alarm.turn()
+    clock.advance(seconds)
+    await alarm.turn()
+    coverage.seen = NOBODY
+    await alarm.turn()
+    await alarm.turn()
+    assert len(log.events("key.unserved")) == told
+    coverage.seen = SERVED
+    await alarm.turn()
+    assert len(log.events("key.cleared")) == 1
 
 
 async def test_an_enqueue_asks_once_a_second_at_most_and_never_while_the_key_is_served(
