@@ -294,11 +294,11 @@ async def test_a_drain_cancels_what_runs_in_time_to_be_through_by_its_deadline(d
     await until(lambda: _true(consumer.busy == 1))
     draining = asyncio.create_task(consumer.drain(10.0))
     try:
-        for _ in range(60):
+        for _ in range(40):
             await asyncio.sleep(0.02)
-            if not draining.done():
-                clock.advance(0.25)
-        assert (await draining, clock.monotonic() - begun <= 10.5) == (1, True)
+            clock.advance(0.25)
+        async with asyncio.timeout(30):  # the clock stands at the deadline: what is left waits for the database only
+            assert await draining == 1
         assert cancelled_at[0] == pytest.approx(9.0, abs=0.3)
         assert (await read_job(database, job.id)).state == "pending"
     finally:
