@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from integration.queue_bench import until
 from integration.test_hints import get, heard_by, listening
-from probes.transaction_pooler import TransactionPooler
+from probes.poolers import POOLERS, behind
 from sqlalchemy import select, text
 from structlog.testing import LogCapture
 
@@ -23,19 +23,17 @@ from nocohost.testing.postgres import PostgresServer
 pytestmark = pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
 
 
-@pytest.fixture
+@pytest.fixture(params=POOLERS)
 async def pooled(
-    postgresql_server: PostgresServer, migrated_url: Callable[[], str], log: Log
+    request: pytest.FixtureRequest, postgresql_server: PostgresServer, migrated_url: Callable[[], str], log: Log
 ) -> AsyncIterator[tuple[SqlDatabase, SqlDatabase]]:
     """The same database, by way of the pooler and directly."""
     url = migrated_url()
-    name = url.rpartition("/")[2]
-    pooler = TransactionPooler(f"{postgresql_server.directory}/.s.PGSQL.{postgresql_server.port}", name)
-    async with pooler.listening() as port:
-        behind = open_database(f"postgresql://postgres@127.0.0.1:{port}/{name}", clock=SystemClock(), log=log)
+    async with behind(request.param, postgresql_server, url) as pooled_url:
+        pooled = open_database(pooled_url, clock=SystemClock(), log=log)
         direct = open_database(url, clock=SystemClock(), log=log)
-        yield behind, direct
-        await behind.close()
+        yield pooled, direct
+        await pooled.close()
         await direct.close()
 
 
@@ -43,8 +41,8 @@ async def test_a_node_behind_a_pooler_says_once_that_it_hears_nothing_and_is_hea
     pooled: tuple[SqlDatabase, SqlDatabase], log: Log, log_lines: LogCapture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hints_postgresql, "PROBE_SECONDS", 0.3)
-    behind, direct = pooled
-    deaf = make_hints(behind, clock=SystemClock(), log=log)
+    indirect, direct = pooled
+    deaf = make_hints(indirect, clock=SystemClock(), log=log)
     await deaf.start()
 
     async def is_told() -> bool:
@@ -65,30 +63,30 @@ async def test_a_node_behind_a_pooler_says_once_that_it_hears_nothing_and_is_hea
 async def test_no_setting_of_a_hint_is_left_on_the_connections_of_a_pooler(
     pooled: tuple[SqlDatabase, SqlDatabase], log: Log
 ) -> None:
-    behind, direct = pooled
-    deaf = make_hints(behind, clock=SystemClock(), log=log)
+    indirect, direct = pooled
+    deaf = make_hints(indirect, clock=SystemClock(), log=log)
     await deaf.start()
     async with listening(direct, log) as one:
         heard = await heard_by(one)
         for number in range(20):
             deaf.send("job", f"shop:n{number}")
             await get(heard)
-            async with behind.begin() as connection:
+            async with indirect.begin() as connection:
                 wanted = "SELECT reset_val = setting FROM pg_settings WHERE name = 'synchronous_commit'"
                 assert (await connection.execute(text(wanted))).scalar_one()
     await deaf.stop()
 
 
 async def test_locks_work_behind_a_pooler(pooled: tuple[SqlDatabase, SqlDatabase], log: Log) -> None:
-    behind, _ = pooled
+    indirect, _ = pooled
     clock = SystemClock()
-    hints = make_hints(behind, clock=clock, log=log)
-    node = LeaseLocks(behind, hints, node_id=new_id(), clock=clock, log=log)
+    hints = make_hints(indirect, clock=clock, log=log)
+    node = LeaseLocks(indirect, hints, node_id=new_id(), clock=clock, log=log)
 
     async def take() -> int:
         async with node.acquire("shop.export", wait_seconds=10) as lock:
             return lock.fence
 
     assert sorted(await asyncio.gather(*(take() for _ in range(5)))) == [1, 2, 3, 4, 5]
-    async with behind.connect() as connection:
+    async with indirect.connect() as connection:
         assert (await connection.execute(select(locks.c.holder))).scalar_one() is None
