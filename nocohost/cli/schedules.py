@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from nocohost.cli.output import json_option, show_json, show_table
-from nocohost.cli.store import open_store
+from nocohost.cli.store import open_store, wake_nodes
 from nocohost.cli.verbs import Verbs
 from nocohost.host.command import open_command_app
 from nocohost.node.settings import load_settings
+from nocohost.store.hints import SCHEDULE
 from nocohost.store.jobs import JobRow, get_job, job_json
 from nocohost.store.nodes import is_served
 from nocohost.store.schedules import (
@@ -83,7 +84,7 @@ def pause(name: str, as_json: bool) -> None:
 @json_option
 def resume(name: str, as_json: bool) -> None:
     """Let the schedule NAME tick again from now on; what it missed meanwhile is dropped."""
-    _print(asyncio.run(_operate(resume_schedule, name)), as_json)
+    _print(asyncio.run(_resume(name)), as_json)
 
 
 async def _list(key: str | None, limit: int, after: str | None) -> SchedulePage:
@@ -94,6 +95,15 @@ async def _list(key: str | None, limit: int, after: str | None) -> SchedulePage:
 async def _operate(operation: Operation, name: str) -> ScheduleRow:
     async with open_store(load_settings(os.environ).settings) as database, database.begin() as connection:
         return await operation(connection, name)
+
+
+async def _resume(name: str) -> ScheduleRow:
+    settings = load_settings(os.environ).settings
+    async with open_store(settings) as database:
+        async with database.begin() as connection:
+            row = await resume_schedule(connection, name)
+        await wake_nodes(database, settings, name, topic=SCHEDULE)
+    return row
 
 
 async def _run(name: str) -> tuple[JobRow, bool]:

@@ -74,13 +74,15 @@ def known_keys(settings: Settings) -> Mapping[str, str]:
     return {**dict.fromkeys(settings.external_keys, ""), **read_catalogue().key_owners}
 
 
-async def wake_nodes(database: SqlDatabase, settings: Settings, key: str) -> None:
-    """Have the nodes that serve ``key`` look for work now; call it after the commit.
+async def wake_nodes(database: SqlDatabase, settings: Settings, name: str, *, topic: str = JOB) -> None:
+    """Have the nodes that serve the key ``name`` look for work now, or with another topic what it says.
+
+    Call it after the commit.
 
     A hint that is lost costs them no more than one poll, so nothing is raised.
     """
     log = make_log(sys.stderr, level=settings.log.level, form=settings.log.format)
     hints = make_hints(database, clock=SystemClock(), log=log)
     await hints.start()
-    hints.send(JOB, key)
+    hints.send(topic, name)
     await hints.stop()

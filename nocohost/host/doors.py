@@ -66,10 +66,11 @@ class Doors:
         assert refused is not None
         raise refused
 
-    async def open_requests(self, activation: Activation, wake: Wake) -> None:
+    async def open_requests(self, activation: Activation, *, wake: Wake, retime: Wake) -> None:
         """Open the main port with the routes of the active plugins; raises ``ListenError``.
 
-        ``wake(key)`` has every node that serves the key look for work.
+        ``wake(key)`` has every node that serves the key look for work; ``retime(name)`` has them look for the next
+        tick of the schedule.
         """
         settings = self._parts.settings
         token = settings.admin_token
@@ -88,6 +89,7 @@ class Doors:
             declared=self._parts.known_keys,
             resources=self._parts.declarations.resources,
             wake=wake,
+            retime=retime,
         )
         deadlines = Deadlines(settings.http.header_seconds, settings.http.body_seconds, settings.http.idle_seconds)
         server = HttpServer(

@@ -90,7 +90,7 @@ class RunningNode:
         await self._work.start(self._doors.admin_address)
         if self.parts.mode.serves_requests:
             self._step("opening the main port")
-            await self._doors.open_requests(activation, self._work.freed)
+            await self._doors.open_requests(activation, wake=self._work.freed, retime=self._work.schedule_changed)
         await self._serve(activation, shown)
 
     async def stop(self) -> None:

@@ -15,7 +15,7 @@ from nocohost.web.gate import GATE, Gate
 from nocohost.web.health import Health, HealthProbes
 from nocohost.web.hosts import HostPolicy
 from nocohost.web.jobs_api import job_operations
-from nocohost.web.keys import APP, BODY_BYTES, DECLARED, WAKE, Wake
+from nocohost.web.keys import APP, BODY_BYTES, DECLARED, RETIME, WAKE, Wake
 from nocohost.web.many_jobs_api import many_jobs_operations
 from nocohost.web.metrics import RequestMetrics
 from nocohost.web.nodes_api import node_operations
@@ -45,12 +45,13 @@ def build_application(
     registry: CollectorRegistry,
     declared: Mapping[str, str] = MappingProxyType({}),
     wake: Wake = _nobody,
+    retime: Wake = _nobody,
     resources: Mapping[str, Resource] = MappingProxyType({}),
 ) -> web.Application:
     """Return the application of a requests node.
 
-    ``routes`` are (plugin, route) pairs, ``declared`` and ``wake`` as in ``web.keys``; ``resources`` are served
-    by their names.
+    ``routes`` are (plugin, route) pairs, ``declared``, ``wake`` and ``retime`` as in ``web.keys``; ``resources``
+    are served by their names.
 
     Every route is refused to whoever lacks its permission; none can be added past this function. Raises
     ``PluginContractError`` for routes that ``route_faults`` names.
@@ -58,6 +59,7 @@ def build_application(
     application = new_application(app, settings.body_bytes)
     application[DECLARED] = declared
     application[WAKE] = wake
+    application[RETIME] = retime
     hosts = HostPolicy(settings.host, settings.allowed_hosts)
     gate = Gate(application, access, hosts, RequestMetrics(registry), log=app.log, access_log=settings.access_log)
     application[GATE] = gate

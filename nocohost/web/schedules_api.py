@@ -11,7 +11,7 @@ from nocohost.store.jobs import get_job, job_json
 from nocohost.store.nodes import is_served
 from nocohost.store.schedules import ScheduleRow, schedule_json
 from nocohost.web.jobs_api import PATH as JOBS_PATH
-from nocohost.web.keys import APP
+from nocohost.web.keys import APP, RETIME
 from nocohost.web.openapi import Operation, Parameter
 from nocohost.web.query import MAX_PAGE_ITEMS, bad_query, page_items, read_query
 from nocohost.web.views import JobView, SchedulePageView, ScheduleView
@@ -102,8 +102,10 @@ async def pause_schedule(request: web.Request) -> web.Response:
 
 
 async def resume_schedule(request: web.Request) -> web.Response:
-    """Resume a schedule."""
-    return await _operate(request, stored.resume_schedule)
+    """Resume a schedule, and have the nodes that fire it look for its next tick."""
+    answer = await _operate(request, stored.resume_schedule)
+    request.app[RETIME](request.match_info["name"])
+    return answer
 
 
 async def _operate(request: web.Request, operate: Callable[[Any, str], Awaitable[ScheduleRow]]) -> web.Response:
