@@ -62,7 +62,12 @@ def test_the_metadata_names_licence_python_and_extras(wheel):
     assert "Apache License" in metadata(wheel, "licenses/LICENSE")
 
 
-MODULES = {"prometheus-client": "prometheus_client", "pyyaml": "yaml", "pydantic-settings": "pydantic_settings"}
+MODULES = {
+    "prometheus-client": "prometheus_client",
+    "pyyaml": "yaml",
+    "pydantic-settings": "pydantic_settings",
+    "python-calamine": "python_calamine",
+}
 WITHOUT_IMPORT = {
     "aiosqlite": "named in the URLs of SQLite",
 }
