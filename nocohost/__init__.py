@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nocohost.api.app import Signals as Signals
     from nocohost.api.blocking import BlockingApp as BlockingApp
     from nocohost.api.blocking import BlockingJob as BlockingJob
+    from nocohost.api.bulk import BlockingBulk as BlockingBulk
     from nocohost.api.bulk import Bulk as Bulk
     from nocohost.api.changes import Record as Record
     from nocohost.api.check import Check as Check
@@ -88,7 +89,7 @@ if TYPE_CHECKING:
 _HOMES: Mapping[str, tuple[str, ...]] = {
     "api.app": ("App", "Database", "Hooks", "Lock", "Locks", "Node", "Queue", "Schedules", "Signals"),
     "api.blocking": ("BlockingApp", "BlockingJob"),
-    "api.bulk": ("Bulk",),
+    "api.bulk": ("BlockingBulk", "Bulk"),
     "api.changes": ("Record",),
     "api.check": ("Check",),
     "api.clock": ("Clock",),
@@ -147,6 +148,7 @@ __all__ = [
     "AttemptCancelledError",
     "Backoff",
     "BlockingApp",
+    "BlockingBulk",
     "BlockingJob",
     "Bulk",
     "Check",

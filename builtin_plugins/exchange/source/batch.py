@@ -38,8 +38,12 @@ class Source(Protocol):
         """Return the header."""
 
     @property
+    def header(self) -> int:
+        """Return the number of the row that has the titles; 0 without one."""
+
+    @property
     def total(self) -> int | None:
-        """Return how many rows there are, about; None when nobody knows."""
+        """Return how many rows there are after the header, about; None when nobody knows."""
 
     @property
     def facts(self) -> Mapping[str, Any]:

@@ -26,16 +26,16 @@ class CsvSource:
         self._file = file
         self._encoding = encoding
         self._separator = separator or find_separator(self._lines(), header_row)
-        self.total = encoding.lines
         self.facts = {"format": "csv", **encoding.facts, "separator": self._separator}
-        self._header, titles = next(self._rows(header_row), (0, None))
+        self.header, titles = next(self._rows(header_row), (0, None))
         if titles is None:
             raise FileRefusedError("the file is empty", hint="its first row has the titles of the columns")
         self.titles: Sequence[str] = titles
+        self.total = None if encoding.lines is None else max(0, encoding.lines - self.header)
 
     def batches(self, size: int, after: int) -> Iterator[Batch]:
         """Yield the rows after the header and after row ``after``."""
-        first = max(after, self._header) + 1
+        first = max(after, self.header) + 1
         rows = self._reader()
         skipped = sum(1 for _ in self._guarded(islice(rows, first - 1), 0))
         if skipped < first - 1:

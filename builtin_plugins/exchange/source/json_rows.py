@@ -19,6 +19,7 @@ class JsonSource:
     def __init__(self, file: BinaryIO, encoding: Encoding) -> None:
         self._file = file
         self._encoding = encoding
+        self.header = 0
         self.total = encoding.lines
         self.facts: Mapping[str, Any] = {"format": "jsonl", **encoding.facts}
         names: dict[str, None] = {}

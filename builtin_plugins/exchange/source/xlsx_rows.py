@@ -36,17 +36,17 @@ class XlsxSource:
         start = self._sheet.start
         self._first_column = 0 if start is None else start[1]
         self._errors = _by_row(errors, file, self._sheet.name) if errors else {}
-        self._header, titles = next(self._filled(header_row or 1, 0), (0, None))
+        self.header, titles = next(self._filled(header_row or 1, 0), (0, None))
         if titles is None:
             raise FileRefusedError(
                 f"the sheet {self._sheet.name[:60]!r} is empty", hint="its first row has the titles of the columns"
             )
         self.titles: Sequence[str] = [plain_text(value) for value in titles]
-        self.total: int | None = max(0, self._sheet.total_height - self._header)
+        self.total: int | None = max(0, self._sheet.total_height - self.header)
 
     def batches(self, size: int, after: int) -> Iterator[Batch]:
         """Yield the rows after the header and after row ``after``."""
-        rows = self._filled(max(after, self._header) + 1, len(self.titles))
+        rows = self._filled(max(after, self.header) + 1, len(self.titles))
         while some := list(islice(rows, size)):
             batch = Batch([], [], last=some[-1][0])
             numbers, kept = [], []

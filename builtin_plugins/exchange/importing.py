@@ -1,0 +1,156 @@
+"""The kind ``import``: a file's rows into a resource, chunk by chunk, each there with where to go on, or not at all."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from builtin_plugins.async_task import BlockingTask, RowError, TaskFailedError, TaskKind, TaskResult
+from builtin_plugins.exchange.compiling import Machine, compile_import
+from builtin_plugins.exchange.errors import FileRefusedError, ImportRefusedError, RowsRefusedError
+from builtin_plugins.exchange.import_form import ImportParams
+from builtin_plugins.exchange.source.batch import Batch, Misfit, Source
+from builtin_plugins.exchange.source.opening import open_source
+from builtin_plugins.exchange.standing import Standing, rows_of
+from nocohost import App, hookimpl
+
+if TYPE_CHECKING:
+    from nocohost import BlockingApp
+
+MEMORY_MIB = 1024
+"""A workbook is held in memory by its parser; text is not."""
+TIMEOUT_SECONDS = 6 * 3600.0
+
+
+@hookimpl
+def register_task_kinds(app: App) -> list[TaskKind]:
+    """Offer the kind ``import``."""
+    return [TaskKind("import", run, memory_mib=MEMORY_MIB, timeout_seconds=TIMEOUT_SECONDS)]
+
+
+def run(task: BlockingTask, app: "BlockingApp") -> TaskResult:
+    """Import the file of ``task``; what can never succeed is a ``TaskFailedError``."""
+    params: ImportParams = task.params
+    resource = app.resources.declared.get(params.resource)
+    if resource is None or task.upload is None:
+        raise TaskFailedError(f"nobody declares {params.resource} any more" if resource is None else "there is no file")
+    standing = Standing.of(task.checkpoint)
+    try:
+        with app.storage.open(task.upload) as file:
+            source = open_source(file, params.layout, standing.facts or None)
+            standing.facts = dict(source.facts)
+            machine = compile_import(params, source, resource, app)
+            return Import(task, params, source, machine, standing).run()
+    except RowsRefusedError as error:
+        with task.transaction():
+            task.add_row_errors(map(_row_error, error.misfits))
+        raise _failed(error) from error
+    except (FileRefusedError, ImportRefusedError) as error:
+        raise _failed(error) from error
+
+
+class Import:
+    """One attempt at one import."""
+
+    def __init__(
+        self, task: BlockingTask, params: ImportParams, source: Source, machine: Machine, standing: Standing
+    ) -> None:
+        self._task = task
+        self._params = params
+        self._source = source
+        self._machine = machine
+        self._standing = standing
+        self._stops = params.on_error == "stop"
+
+    def run(self) -> TaskResult:
+        """Check what is to be checked first, then write what is to be written."""
+        params, standing = self._params, self._standing
+        if (params.dry_run or (self._stops and params.check_first)) and not standing.is_checked:
+            self._check()
+        if not params.dry_run:
+            self._write()
+        hidden = ("skip", "lines")
+        return TaskResult(
+            value={
+                **asdict(standing.counts),
+                "dry_run": params.dry_run,
+                "file": {name: value for name, value in standing.facts.items() if name not in hidden},
+                "ignored": list(self._machine.ignored),
+            }
+        )
+
+    def _check(self) -> None:
+        """Convert every row and write none; a file that does not fit is known for all that is wrong with it."""
+        standing, params = self._standing, self._params
+        for batch in self._batches(standing.checked):
+            chunk, misfits = self._machine.convert(batch)
+            standing.checked = batch.last
+            standing.wrong += rows_of(misfits)
+            if params.dry_run:
+                standing.counts.fitting += len(chunk)
+                standing.counts.refused = standing.wrong
+            if misfits:
+                with self._task.transaction():
+                    self._task.add_row_errors(map(_row_error, misfits))
+                    self._task.save_checkpoint(standing.as_json())
+            self._tell(batch, "rows checked")
+            if standing.wrong > params.max_errors:
+                raise _too_many(params.max_errors, batch.last, "nothing is imported")
+        if standing.wrong and not params.dry_run:
+            raise _too_many(standing.wrong - 1, standing.checked, "nothing is imported", all_read=True)
+        standing.is_checked = True
+        with self._task.transaction():
+            self._task.save_checkpoint(standing.as_json())
+
+    def _write(self) -> None:
+        standing, params = self._standing, self._params
+        for batch in self._batches(standing.row):
+            chunk, misfits = self._machine.convert(batch)
+            if misfits and self._stops:
+                raise RowsRefusedError(misfits, self._what_now())
+            room = 0 if self._stops else params.max_errors - standing.counts.refused - rows_of(misfits)
+            with self._task.transaction() as connection:
+                counts, refused = self._machine.write(connection, chunk, room)
+                if refused and self._stops:
+                    raise RowsRefusedError(refused, self._what_now())  # takes the chunk back
+                counts.refused += rows_of(misfits)
+                if standing.counts.refused + counts.refused > params.max_errors:
+                    raise RowsRefusedError([*misfits, *refused], self._what_now())
+                standing.counts.add(counts)
+                standing.row = batch.last
+                if misfits or refused:
+                    self._task.add_row_errors(map(_row_error, sorted([*misfits, *refused])))
+                self._task.save_checkpoint(standing.as_json())
+            self._tell(batch, "rows")
+        with self._task.transaction() as connection:
+            self._machine.writer.finish(connection)
+
+    def _batches(self, done: int) -> Iterator[Batch]:
+        return self._source.batches(self._machine.chunk_rows, max(done, self._params.after_row))
+
+    def _tell(self, batch: Batch, unit: str) -> None:
+        done = batch.last - self._source.header
+        self._task.progress(done, max(done, self._source.total or 0), unit)
+
+    def _what_now(self) -> str:
+        row = self._standing.row
+        if not row:
+            return "nothing is imported"
+        return f"what is above row {row + 1} is imported; mend it and go on with after_row={row}"
+
+
+def _row_error(misfit: Misfit) -> RowError:
+    return RowError(misfit.row, misfit.field, misfit.value, misfit.reason)
+
+
+def _too_many(most: int, row: int, what_now: str, *, all_read: bool = False) -> TaskFailedError:
+    rows = "1 row does not fit" if all_read and most == 0 else f"{most + 1} rows do not fit"
+    said = rows if all_read else f"more than {most} rows do not fit, up to row {row}"
+    return TaskFailedError(
+        f"{said}; {what_now}",
+        code="exchange.rows",
+        hint="the row errors of the task name every value that does not fit",
+    )
+
+
+def _failed(error: FileRefusedError | ImportRefusedError | RowsRefusedError) -> TaskFailedError:
+    return TaskFailedError(str(error.args[0]), hint=error.hint, code=error.code)
