@@ -265,6 +265,6 @@ def test_what_a_cell_names_is_looked_up_once():
 
 def test_a_zone_is_that_of_the_params():
     assert locale_of("de", "Europe/Berlin").zone == ZoneInfo("Europe/Berlin")
-    naive = SqlColumn("at", DateTime())
-    at = Column(Field("at", Kind.INSTANT), naive, LITE, locale_of("iso", "Europe/Berlin"))
+    column = SqlColumn("at", DateTime())
+    at = Column(Field("at", Kind.INSTANT), column, LITE, locale_of("iso", "Europe/Berlin"))
     assert [*at.convert(["2026-01-31 08:00"])[0]] == [naive(2026, 1, 31, 7)]
