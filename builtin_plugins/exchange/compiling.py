@@ -8,12 +8,13 @@ from builtin_plugins.exchange.conversion.headers import match_titles
 from builtin_plugins.exchange.errors import ImportRefusedError
 from builtin_plugins.exchange.import_form import ImportParams, referred
 from builtin_plugins.exchange.lookup import Lookup
+from builtin_plugins.exchange.mode import Mode
 from builtin_plugins.exchange.source.batch import Batch, Misfit, Source
 from builtin_plugins.exchange.writing.chunk import Chunk, Counts, chunk_of
 from builtin_plugins.exchange.writing.postgresql import PostgresqlWriter
 from builtin_plugins.exchange.writing.refusal import write_what_fits
 from builtin_plugins.exchange.writing.rowwise import RowWriter
-from builtin_plugins.exchange.writing.target import Mode, Target
+from builtin_plugins.exchange.writing.target import Target
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Dialect

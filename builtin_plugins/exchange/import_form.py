@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from builtin_plugins.exchange.conversion.locale import Locale, date_pattern, locale_of
+from builtin_plugins.exchange.mode import Mode
 from builtin_plugins.exchange.source.encoding import known_encoding
-from builtin_plugins.exchange.source.opening import Layout
-from builtin_plugins.exchange.writing.target import Mode
+from builtin_plugins.exchange.source.layout import Layout
 from nocohost import PayloadError, Resource
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from builtin_plugins.exchange.errors import FileRefusedError
@@ -11,9 +10,9 @@ from builtin_plugins.exchange.source.batch import MAX_COLUMNS, Source
 from builtin_plugins.exchange.source.csv_rows import CsvSource
 from builtin_plugins.exchange.source.encoding import MARKS, Encoding, survey
 from builtin_plugins.exchange.source.json_rows import JsonSource
+from builtin_plugins.exchange.source.layout import Layout
 from builtin_plugins.exchange.source.xlsx_rows import XlsxSource
 
-FORMATS = ("csv", "xlsx", "jsonl")
 SIGNS: tuple[tuple[bytes, str], ...] = (
     (b"%PDF", "a PDF document"),
     (b"MZ", "a program"),
@@ -30,17 +29,6 @@ SIGNS: tuple[tuple[bytes, str], ...] = (
     (b"{\\rtf", "a text document"),
 )
 MARKUP = (b"<!doctype html", b"<html", b"<?xml", b"<table", b"<script")
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How to read a file, as far as it is told; None is found out."""
-
-    format: str | None = None
-    encoding: str | None = None
-    separator: str | None = None
-    sheet: str | None = None
-    header_row: int = 1
 
 
 def open_source(file: BinaryIO, layout: Layout, facts: Mapping[str, Any] | None = None) -> Source:

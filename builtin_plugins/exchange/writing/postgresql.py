@@ -22,8 +22,9 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 
 from builtin_plugins.exchange.conversion.copy_text import copy_text
+from builtin_plugins.exchange.mode import Mode
 from builtin_plugins.exchange.writing.chunk import Chunk, Counts
-from builtin_plugins.exchange.writing.target import Mode, Target
+from builtin_plugins.exchange.writing.target import Target
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

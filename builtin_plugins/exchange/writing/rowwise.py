@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, insert, literal, select, update
 
+from builtin_plugins.exchange.mode import Mode
 from builtin_plugins.exchange.writing.chunk import Chunk, Counts
-from builtin_plugins.exchange.writing.target import Mode, Target
+from builtin_plugins.exchange.writing.target import Target
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

@@ -2,26 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
 from typing import Any
 
 from sqlalchemy import Column, Table, UniqueConstraint
 
+from builtin_plugins.exchange.mode import Mode
 from nocohost import Field, Resource
-
-
-class Mode(StrEnum):
-    """What an import does with a row."""
-
-    INSERT = "insert"
-    """Create a record; one that is there already is a misfit."""
-    SKIP = "skip"
-    """Create a record unless one has its key."""
-    UPDATE = "update"
-    """Change the record that has its key, if there is one."""
-    UPSERT = "upsert"
-    """Change the record that has its key, or create it."""
 
 
 @dataclass(frozen=True, slots=True)

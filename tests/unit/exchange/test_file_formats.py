@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from builtin_plugins.exchange.errors import FileRefusedError
 from builtin_plugins.exchange.source.batch import MAX_ROW_LETTERS
 from builtin_plugins.exchange.source.encoding import known_encoding, likely_encoding
-from builtin_plugins.exchange.source.opening import Layout, open_source
+from builtin_plugins.exchange.source.layout import Layout
+from builtin_plugins.exchange.source.opening import open_source
 
 PLAIN = Layout()
 GERMAN = "Name;Größe\nMüller;1,5\n"
