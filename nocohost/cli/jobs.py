@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nocohost.api.errors import PayloadError
+from nocohost.api.errors import JobNotFoundError, PayloadError
 from nocohost.cli.job_values import read_instant, read_json, read_key
 from nocohost.cli.many_jobs import one_or_many
 from nocohost.cli.output import json_option, printable, show_json, show_table
@@ -19,7 +19,17 @@ from nocohost.cli.verbs import Verbs
 from nocohost.host.command import open_command_app
 from nocohost.node.settings import load_settings
 from nocohost.store.explain import Explanation, explain_job
-from nocohost.store.jobs import JobPage, JobRow, cancel_job, drop_job, get_job, job_json, list_jobs, retry_job
+from nocohost.store.jobs import (
+    JobPage,
+    JobRow,
+    cancel_job,
+    drop_job,
+    get_job,
+    gone_json,
+    job_json,
+    list_jobs,
+    retry_job,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -56,7 +66,7 @@ def list_(key: str | None, state: str | None, limit: int, after: str | None, as_
 @json_option
 def show(job_id: str, as_json: bool) -> None:
     """Show one job, whether it is over or not."""
-    _print(asyncio.run(_show(job_id)), as_json)
+    _print(job_json(asyncio.run(_show(job_id))), as_json)
 
 
 @jobs.command()
@@ -91,31 +101,31 @@ def enqueue(
 ) -> None:
     """Make one job under the service key KEY; its payload is checked as any node would."""
     options = {"idempotency_key": idempotency_key, "run_at": run_at, "priority": priority, "group": group}
-    row, warnings = asyncio.run(_enqueue(key, payload, options))
-    for warning in () if as_json else warnings:
+    told = asyncio.run(_enqueue(key, payload, options))
+    for warning in () if as_json else told["warnings"]:
         click.echo(printable(f"warning: {warning['message']}"), err=True)
-    _print(row, as_json, warnings)
+    _print(told, as_json)
 
 
 @jobs.command()
 @one_or_many("retry")
 def retry(job_id: str, as_json: bool) -> None:
     """Run a dead letter or a cancelled job again, with all its attempts; with --all every one that fits."""
-    _print(asyncio.run(_operate(retry_job, job_id)), as_json)
+    _print(job_json(asyncio.run(_operate(retry_job, job_id))), as_json)
 
 
 @jobs.command()
 @one_or_many("cancel")
 def cancel(job_id: str, as_json: bool) -> None:
     """Cancel a pending job at once; ask the node of a running one to; with --all every one that fits."""
-    _print(asyncio.run(_operate(cancel_job, job_id)), as_json)
+    _print(job_json(asyncio.run(_operate(cancel_job, job_id))), as_json)
 
 
 @jobs.command()
 @one_or_many("drop")
 def drop(job_id: str, as_json: bool) -> None:
     """Remove a pending job or a dead letter for good; prints what it was; with --all every one that fits."""
-    _print(asyncio.run(_operate(drop_job, job_id)), as_json)
+    _print(job_json(asyncio.run(_operate(drop_job, job_id))), as_json)
 
 
 async def _list(key: str | None, state: str | None, limit: int, after: str | None) -> JobPage:
@@ -143,17 +153,19 @@ async def _operate(operation: Operation, job_id: str) -> JobRow:
         return row
 
 
-async def _enqueue(key: str, payload: Any, options: Mapping[str, Any]) -> tuple[JobRow, Sequence[Mapping[str, str]]]:
+async def _enqueue(key: str, payload: Any, options: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(payload, dict):
         raise PayloadError(f"the payload of {key} is no JSON object", hint="""write --payload '{"order": 1}'""")
     async with open_command_app(os.environ, sys.stderr) as app:
         job = await app.queue.enqueue(key, payload, **options)
         async with app.database.connect() as connection:
-            return await get_job(connection, job.id), job.warnings
+            try:
+                return job_json(await get_job(connection, job.id), job.warnings)
+            except JobNotFoundError:
+                return gone_json(job.id, key)
 
 
-def _print(row: JobRow, as_json: bool, warnings: Sequence[Mapping[str, str]] = ()) -> None:
-    told = job_json(row, warnings)
+def _print(told: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         show_json(told)
         return

@@ -4,18 +4,18 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from nocohost.cli.output import json_option, show_json, show_table
+from nocohost.cli.job_values import read_key
+from nocohost.cli.output import json_option, printable, show_json, show_table
 from nocohost.cli.store import open_store, wake_nodes
 from nocohost.cli.verbs import Verbs
 from nocohost.host.command import open_command_app
 from nocohost.node.settings import load_settings
 from nocohost.store.hints import SCHEDULE
-from nocohost.store.jobs import JobRow, get_job, job_json
-from nocohost.store.nodes import is_served
+from nocohost.store.jobs import get_job, job_json
 from nocohost.store.schedules import (
     SchedulePage,
     ScheduleRow,
@@ -38,7 +38,7 @@ def schedules() -> None:
 
 
 @schedules.command("list")
-@click.option("--key", help="Only schedules of this service key.")
+@click.option("--key", callback=read_key, help="Only schedules of this service key.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="How many at most.")
 @click.option("--after", metavar="CURSOR", help="Go on after this cursor, which the page before has given.")
 @json_option
@@ -48,7 +48,7 @@ def list_(key: str | None, limit: int, after: str | None, as_json: bool) -> None
     if as_json:
         show_json([schedule_json(row) for row in page.items])
     else:
-        columns = ("NAME", "KEY", "STATE", "SOURCE", "NEXT TICK", "LAST TICK", "WHEN")
+        columns = ("name", "key", "state", "source", "next tick", "last tick", "when")
         show_table(columns, [_cells(row) for row in page.items])
     if page.next is not None:
         click.echo(f"more: --after {page.next}", err=True)
@@ -59,16 +59,13 @@ def list_(key: str | None, limit: int, after: str | None, as_json: bool) -> None
 @json_option
 def run(name: str, as_json: bool) -> None:
     """Make one job of the schedule NAME now, beside its ticks; a paused one too."""
-    row, served = asyncio.run(_run(name))
-    message = f"no live node serves {row.key}; the job waits until one does"
-    warnings = [] if served else [{"code": "key.unserved", "message": message}]
-    told = job_json(row, warnings)
+    told = asyncio.run(_run(name))
     if as_json:
         show_json(told)
         return
-    for warning in warnings:
-        click.echo(f"warning: {warning['message']}", err=True)
-    show_table(("FIELD", "VALUE"), [(field, told[field]) for field in ("id", "key", "state", "run_at")])
+    for warning in told["warnings"]:
+        click.echo(printable(f"warning: {warning['message']}"), err=True)
+    show_table(("field", "value"), [(field, told[field]) for field in ("id", "key", "state", "run_at")])
 
 
 @schedules.command()
@@ -106,13 +103,13 @@ async def _resume(name: str) -> ScheduleRow:
     return row
 
 
-async def _run(name: str) -> tuple[JobRow, bool]:
+async def _run(name: str) -> dict[str, Any]:
     async with open_command_app(os.environ, sys.stderr) as app:
         async with app.database.connect() as connection:
             schedule = await get_schedule(connection, name)
         job = await app.queue.enqueue(schedule.key, schedule.payload)
         async with app.database.connect() as connection:
-            return await get_job(connection, job.id), await is_served(connection, schedule.key)
+            return job_json(await get_job(connection, job.id), job.warnings)
 
 
 def _print(row: ScheduleRow, as_json: bool) -> None:
@@ -120,7 +117,7 @@ def _print(row: ScheduleRow, as_json: bool) -> None:
     if as_json:
         show_json(told)
     else:
-        show_table(("FIELD", "VALUE"), [(field, value) for field, value in told.items() if value is not None])
+        show_table(("field", "value"), [(field, value) for field, value in told.items() if value is not None])
 
 
 def _cells(row: ScheduleRow) -> Sequence[object]:

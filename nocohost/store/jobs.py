@@ -36,6 +36,11 @@ ENDED_STATES = frozenset(JobState) - HOT_STATES
 LIST_LIMIT = 1000
 SHARED = tuple(column.name for column in history.c if column.name in jobs.c)
 """The columns that a job has all its life."""
+JOB_FIELDS = (
+    *("id", "key", "state", "attempts", "priority", "group", "run_at", "enqueued_at", "started_at", "finished_at"),
+    *("node", "orphan", "value", "last_error", "progress", "warnings"),
+)
+"""What a job has as the contract's JSON object."""
 RENEWED = frozenset(
     {"state", "attempts", "losses", "crashes", "run_at", "progress", "node_id", "started_at", "last_error"}
 )
@@ -98,6 +103,13 @@ def job_json(row: JobRow, warnings: Sequence[Mapping[str, str]] = ()) -> dict[st
         "progress": row.progress,
         "warnings": [dict(warning) for warning in warnings],
     }
+
+
+def gone_json(job_id: str, key: str) -> dict[str, Any]:
+    """Return the contract's JSON object for a job of which nothing but its idempotency key is left."""
+    message = "the first job of this idempotency key is over, and its history is gone"
+    unknown = dict.fromkeys(JOB_FIELDS)
+    return {**unknown, "id": job_id, "key": key, "warnings": [{"code": "job.gone", "message": message}]}
 
 
 async def get_job(connection: AsyncConnection, job_id: str) -> JobRow:

@@ -122,11 +122,6 @@ async def live_nodes(connection: AsyncConnection) -> list[NodeRow]:
     return [NodeRow(**row._asdict()) for row in rows]
 
 
-async def is_served(connection: AsyncConnection, key: str) -> bool:
-    """Tell whether a live node serves ``key`` now."""
-    return any(node.state == "serving" and key in node.services for node in await live_nodes(connection))
-
-
 async def mark_lost(connection: AsyncConnection, absent: ColumnElement[bool]) -> list[str]:
     """Mark nodes whose lease ended without a goodbye, or that are ``absent``: theirs ends now; return their ids.
 

@@ -8,10 +8,10 @@ from aiohttp import hdrs, web
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from nocohost.api.errors import JobNotFoundError
-from nocohost.api.job import Job, JobState
+from nocohost.api.job import JobState
 from nocohost.api.keys import is_key
 from nocohost.store.explain import explain_job
-from nocohost.store.jobs import JobRow, cancel_job, drop_job, get_job, job_json, list_jobs, retry_job
+from nocohost.store.jobs import JobRow, cancel_job, drop_job, get_job, gone_json, job_json, list_jobs, retry_job
 from nocohost.web.json_body import read_model
 from nocohost.web.keys import APP, DECLARED, WAKE
 from nocohost.web.openapi import Operation, Parameter
@@ -149,7 +149,7 @@ async def enqueue_job(request: web.Request) -> web.Response:
         try:
             shown = job_json(await get_job(connection, job.id), job.warnings)
         except JobNotFoundError:
-            shown = _gone(job)
+            shown = gone_json(job.id, job.key)
     return web.json_response(shown, status=202, headers={hdrs.LOCATION: f"{PATH}/{job.id}"})
 
 
@@ -225,10 +225,3 @@ def _idempotency_key(request: web.Request, new: NewJob) -> str | None:
     if header is not None and new.idempotency_key not in {None, header}:
         raise RequestRefusedError(422, "The header Idempotency-Key and idempotency_key of the body differ.")
     return new.idempotency_key if header is None else header
-
-
-def _gone(job: Job) -> dict[str, Any]:
-    """Return what is still known of a job whose idempotency key has outlived it."""
-    message = "the first job of this idempotency key is over, and its history is gone"
-    unknown = dict.fromkeys(JobView.model_fields)
-    return {**unknown, "id": job.id, "key": job.key, "warnings": [{"code": "job.gone", "message": message}]}

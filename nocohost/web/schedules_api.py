@@ -8,7 +8,6 @@ from aiohttp import hdrs, web
 from nocohost.api.keys import is_key
 from nocohost.store import schedules as stored
 from nocohost.store.jobs import get_job, job_json
-from nocohost.store.nodes import is_served
 from nocohost.store.schedules import ScheduleRow, schedule_json
 from nocohost.web.jobs_api import PATH as JOBS_PATH
 from nocohost.web.keys import APP, RETIME
@@ -88,11 +87,8 @@ async def run_schedule(request: web.Request) -> web.Response:
     async with app.database.connect() as connection:
         row = await stored.get_schedule(connection, request.match_info["name"])
     job = await app.queue.enqueue(row.key, row.payload)
-    warnings = []
     async with app.database.connect() as connection:
-        if not (app.serving(row.key) or await is_served(connection, row.key)):
-            warnings.append({"code": "key.unserved", "message": f"no live node serves {row.key}; the job waits"})
-        shown = job_json(await get_job(connection, job.id), warnings)
+        shown = job_json(await get_job(connection, job.id), job.warnings)
     return web.json_response(shown, status=202, headers={hdrs.LOCATION: f"{JOBS_PATH}/{job.id}"})
 
 

@@ -16,6 +16,7 @@ from nocohost.node.identity import new_claim_id, new_id
 from nocohost.queue.attempt import Attempts
 from nocohost.queue.consumer import Consumer
 from nocohost.queue.enqueue import JobQueue
+from nocohost.queue.lookout import Lookout
 from nocohost.queue.metrics import QueueMetrics
 from nocohost.queue.sweep import Sweep
 from nocohost.store.database import SqlDatabase
@@ -40,9 +41,13 @@ async def join_node(database: SqlDatabase, *, keys: tuple[str, ...] = (KEY,), le
     return node_id
 
 
-def make_queue(database: SqlDatabase, *types: JobType, external: tuple[str, ...] = ()) -> JobQueue:
+def make_queue(
+    database: SqlDatabase, *types: JobType, external: tuple[str, ...] = (), lookout: Lookout | None = None
+) -> JobQueue:
     declared = {one.key: one for one in types or (JobType(KEY),)}
-    return JobQueue(database, declared.get, keys=declared, external_keys=external, payload_bytes=262_144)
+    return JobQueue(
+        database, declared.get, keys=declared, external_keys=external, payload_bytes=262_144, lookout=lookout
+    )
 
 
 async def claim(database: SqlDatabase, node: str, key: str = KEY, count: int = 1) -> list[ClaimedJob]:

@@ -45,6 +45,15 @@ def test_the_same_idempotency_key_is_the_same_job(call: Call) -> None:
     assert (code, refusal["error"]["code"]) == (1, "queue.conflict")
 
 
+def test_an_idempotency_key_that_outlives_its_job_is_told_of(call: Call) -> None:
+    arguments = ("jobs", "enqueue", "shop:invoice", "--payload", '{"order": 7}', "--idempotency-key", "order-7")
+    _, job = call(*arguments)
+    call("jobs", "drop", job["id"])
+    code, told = call(*arguments)
+    assert (code, told["id"], told["state"], set(told)) == (0, job["id"], None, set(job))
+    assert [warning["code"] for warning in told["warnings"]] == ["job.gone"]
+
+
 def test_pages_of_jobs_follow_each_other_newest_first(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
     made = [enqueue(call)["id"] for _ in range(3)]
     assert execute(["jobs", "list", "--limit", "2", "--json"]) == 0

@@ -18,6 +18,7 @@ from verb_fixtures import Call
 from nocohost.cli.main import execute
 from nocohost.host.log import make_log
 from nocohost.node.clock import SystemClock
+from nocohost.queue.lookout import Lookout
 from nocohost.store.database import SqlDatabase, open_database
 from nocohost.store.schedules import list_schedules, schedule_json
 from nocohost.store.schema import schedules
@@ -29,7 +30,8 @@ PATH = "/api/v1/schedules"
 
 @asynccontextmanager
 async def open_api(database: SqlDatabase) -> AsyncIterator[Any]:
-    app = fake_app(database=database, queue=make_queue(database, *TYPES), serving=lambda key: False)
+    queue = make_queue(database, *TYPES, lookout=Lookout(database, clock=SystemClock()))
+    app = fake_app(database=database, queue=queue)
     tokens = Tokens(ada=["admin"], viewer=["read"], operator=["operate"], clerk=["job.enqueue"])
     async with open_door(app=app, tokens=tokens) as door:
         yield door
