@@ -15,6 +15,17 @@ Handler = Callable[..., Any]
 """``handler(job)`` or ``handler(job, app)``; which kinds of function fit is a matter of the isolation."""
 Isolation = Literal["loop", "thread", "process"]
 OnCrash = Literal["retry", "hold", "fail"]
+MOST = 2**31 - 1
+LONGEST_SECONDS = 10 * 366 * 86_400
+
+
+def _is_count(value: object, least: int = 1) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= MOST
+
+
+def _is_number(value: object) -> bool:
+    """Tell whether ``value`` is a number that both databases, and timers, can reckon with."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LONGEST_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +39,10 @@ class Backoff:
     """Up to this fraction is added or taken away at random, so that failed jobs do not come back all at once."""
 
     def __post_init__(self) -> None:
-        if self.seconds < 0 or self.factor < 1 or self.cap_seconds < 0 or not 0 <= self.jitter <= 1:
+        numbers = (self.seconds, self.factor, self.cap_seconds, self.jitter)
+        if not all(_is_number(number) for number in numbers) or not (
+            self.seconds >= 0 and self.factor >= 1 and self.cap_seconds >= 0 and 0 <= self.jitter <= 1
+        ):
             raise PluginContractError(f"{self}: seconds and cap are not negative, factor >= 1, jitter within 0..1")
 
     def delay_seconds(self, failures: int, draw: Callable[[], float] = random) -> float:
@@ -49,8 +63,8 @@ class Rate:
     seconds: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.count < 1 or self.seconds <= 0:
-            raise PluginContractError(f"{self}: count is at least 1, seconds above 0")
+        if not _is_count(self.count) or not _is_number(self.seconds) or self.seconds <= 0:
+            raise PluginContractError(f"{self}: count is a whole number, at least 1, and seconds are above 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,25 +98,28 @@ class Service:
             raise PluginContractError(f"service {self.key!r}: not a service key", hint="a key reads noun:verb")
         counts = {"concurrency": self.concurrency, "cluster_concurrency": self.cluster_concurrency}
         for name, count in counts.items():
-            if count is not None and count < 1:
-                raise PluginContractError(f"service {self.key}: {name} is {count}", hint="at least 1")
-        if self.timeout_seconds is not None and self.timeout_seconds <= 0:
-            raise PluginContractError(
-                f"service {self.key}: timeout_seconds is {self.timeout_seconds}", hint="above 0, or None"
-            )
+            if not _is_count(count) and (count is not None or name == "concurrency"):
+                raise PluginContractError(f"service {self.key}: {name} is {count!r}", hint="a whole number, at least 1")
+        seconds = self.timeout_seconds
+        if seconds is not None and not (_is_number(seconds) and seconds > 0):
+            raise PluginContractError(f"service {self.key}: timeout_seconds is {seconds!r}", hint="above 0, or None")
         self._check_words()
 
     def _check_words(self) -> None:
+        if self.rate is not None and not isinstance(self.rate, Rate):
+            raise PluginContractError(f"service {self.key}: rate is {self.rate!r}", hint="a Rate, or None")
+        if not isinstance(self.backoff, Backoff):
+            raise PluginContractError(f"service {self.key}: backoff is {self.backoff!r}", hint="a Backoff")
         if self.isolation not in ("loop", "thread", "process"):
             raise PluginContractError(
                 f"service {self.key}: isolation is {self.isolation!r}", hint="loop, thread or process"
             )
         if self.on_crash not in ("retry", "hold", "fail"):
             raise PluginContractError(f"service {self.key}: on_crash is {self.on_crash!r}", hint="retry, hold or fail")
-        if self.memory_mib is not None and (self.memory_mib < 1 or self.isolation != "process"):
+        if self.memory_mib is not None and not (_is_count(self.memory_mib) and self.isolation == "process"):
             raise PluginContractError(
-                f"service {self.key}: memory_mib is {self.memory_mib}",
-                hint='above 0, and with isolation="process" only',
+                f"service {self.key}: memory_mib is {self.memory_mib!r}",
+                hint='a whole number, at least 1, and with isolation="process" only',
             )
 
 
@@ -126,7 +143,15 @@ class JobType:
     def __post_init__(self) -> None:
         if not is_key(self.key):
             raise PluginContractError(f"job type {self.key!r}: not a service key", hint="a key reads noun:verb")
-        if self.attempts < 1:
-            raise PluginContractError(f"job type {self.key}: attempts is {self.attempts}", hint="at least 1")
-        if self.unique_seconds < 0:
-            raise PluginContractError(f"job type {self.key}: unique_seconds is negative")
+        if not _is_count(self.attempts):
+            raise PluginContractError(
+                f"job type {self.key}: attempts is {self.attempts!r}", hint="a whole number, at least 1"
+            )
+        if not _is_count(self.priority, least=-MOST - 1):
+            raise PluginContractError(
+                f"job type {self.key}: priority is {self.priority!r}", hint="an integer of 32 bits; lower runs first"
+            )
+        if not _is_number(self.unique_seconds) or self.unique_seconds < 0:
+            raise PluginContractError(
+                f"job type {self.key}: unique_seconds is {self.unique_seconds!r}", hint="0 or more, ten years at most"
+            )

@@ -4,7 +4,7 @@ import pytest
 
 from nocohost.api.errors import PluginContractError
 from nocohost.api.routes import Route, route
-from nocohost.api.service import Backoff, JobType, Service
+from nocohost.api.service import Backoff, JobType, Rate, Service
 
 
 async def handler(job):
@@ -16,11 +16,31 @@ async def handler(job):
     [
         lambda: Service("shop", handler),
         lambda: Service("shop:invoice", handler, concurrency=0),
+        lambda: Service("shop:invoice", handler, concurrency="4"),
+        lambda: Service("shop:invoice", handler, concurrency=2.5),
+        lambda: Service("shop:invoice", handler, concurrency=True),
+        lambda: Service("shop:invoice", handler, concurrency=2**31),
+        lambda: Service("shop:invoice", handler, cluster_concurrency=1.5),
+        lambda: Service("shop:invoice", handler, rate=(100, 60)),
+        lambda: Service("shop:invoice", handler, backoff=5),
+        lambda: Service("shop:invoice", handler, isolation="process", memory_mib="256"),
         lambda: Service("shop:invoice", handler, timeout_seconds=0),
+        lambda: Service("shop:invoice", handler, timeout_seconds="30"),
+        lambda: Service("shop:invoice", handler, timeout_seconds=float("nan")),
+        lambda: Rate(0),
+        lambda: Rate(1.5),
+        lambda: Rate(1, seconds=float("inf")),
+        lambda: Rate(1, seconds=0),
         lambda: JobType("Shop:invoice"),
         lambda: JobType("shop:invoice", attempts=0),
+        lambda: JobType("shop:invoice", attempts=2.5),
+        lambda: JobType("shop:invoice", priority="high"),
+        lambda: JobType("shop:invoice", priority=2**31),
         lambda: JobType("shop:invoice", unique_seconds=-1),
+        lambda: JobType("shop:invoice", unique_seconds=float("inf")),
         lambda: Backoff(seconds=-1),
+        lambda: Backoff(seconds=float("nan")),
+        lambda: Backoff(cap_seconds="1h"),
         lambda: Backoff(factor=0.5),
         lambda: Backoff(jitter=1.5),
         lambda: route("GET", "/shop", handler),
