@@ -126,8 +126,8 @@ async def _postgresql(connection: Any) -> list[Finding]:
         Finding("pooler", WARNING, between, "let nodes connect directly where that is possible")
         if pooled
         else Finding("pooler", OK, "no pooler stands between"),
-        _sessions("snapshots", await old_snapshots(connection), "keeps a snapshot"),
-        _sessions("locks", await long_waits(connection), "waits for a lock"),
+        _sessions("snapshots", await old_snapshots(connection), "has kept a snapshot"),
+        _sessions("locks", await long_waits(connection), "has waited for a lock"),
     ]
 
 
@@ -135,7 +135,7 @@ def _sessions(check: str, found: Sequence[Session], what: str) -> Finding:
     if not found:
         return Finding(check, OK, f"no session {what} for long")
     told = [
-        f"pid {one.pid} ({one.application or 'unnamed'}) {what} since {one.seconds:.0f} s: {one.what}"
+        f"pid {one.pid} ({one.application or 'unnamed'}) {what} for {one.seconds:.0f} s: {one.what}"
         + (f", held by pid {', '.join(map(str, one.blockers))}" if one.blockers else "")
         for one in found
     ]
@@ -170,8 +170,9 @@ def _nodes(rows: Sequence[NodeRow], now: Any) -> Iterator[Finding]:
     for row in rows:
         if row.state == "lost" and now - row.beat_at <= LOST_FOR:
             since = f"{(now - row.beat_at).total_seconds():.0f} s ago"
-            message = f"node {row.name} ({row.id}) was lost: its last beat came {since}, and it held {row.running} jobs"
-            yield Finding("lost_nodes", WARNING, message, "see why its process ended; its jobs run on other nodes")
+            left = f"{row.running} of its jobs are not freed yet" if row.running else "what it held has been freed"
+            message = f"node {row.name} ({row.id}) was lost: its last beat came {since}, and {left}"
+            yield Finding("lost_nodes", WARNING, message, "see why its process ended")
         elif row.state == "quiet":
             message = f"node {row.name} ({row.id}) is quiet: it claims nothing"
             yield Finding("quiet_nodes", WARNING, message, f"nocohost nodes resume {row.name}")
@@ -186,7 +187,9 @@ def _queues(found: Sequence[KeyCoverage]) -> Iterator[Finding]:
             well = False
             state = {"unserved": "no node has ever served it", "quarantined": "its nodes have it quarantined"}
             message = f"{one.unserved} jobs of {one.key} are due and no live node serves it"
-            message += f" ({state.get(one.state, 'none does now')}); the oldest waits since {one.oldest_seconds:.0f} s"
+            message += (
+                f" ({state.get(one.state, 'none does now')}); the oldest has waited for {one.oldest_seconds:.0f} s"
+            )
             hint = "start a node whose WORKER_MODE covers it; nocohost plugins check says what is quarantined"
             yield Finding("unserved", PROBLEM, message, hint)
         if one.orphans:

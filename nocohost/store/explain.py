@@ -123,7 +123,7 @@ def _unserved(scene: _Scene) -> Iterator[Reason]:
         yield Reason("unserved", f"{words}; its log and nocohost plugins list say why")
     elif scene.key.last_served_at is not None:
         last = instant_text(scene.key.last_served_at)
-        yield Reason("unserved", f"no live node serves {key} since {last}; start one whose WORKER_MODE covers it")
+        yield Reason("unserved", f"no live node has served {key} since {last}; start one whose WORKER_MODE covers it")
     else:
         yield Reason("unserved", f"no node has ever served {key}; start one whose WORKER_MODE covers it")
     if without:
@@ -136,7 +136,8 @@ def _paused(scene: _Scene) -> Iterator[Reason]:
         since = instant_text(scene.key.paused_at)
         key = scene.job.key
         yield Reason(
-            "paused", f"{key} is paused since {since} by {scene.key.paused_by}; nocohost queue resume {key} goes on"
+            "paused",
+            f"{key} has been paused since {since}, by {scene.key.paused_by}; nocohost queue resume {key} goes on",
         )
 
 

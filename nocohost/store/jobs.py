@@ -112,6 +112,14 @@ def gone_json(job_id: str, key: str) -> dict[str, Any]:
     return {**unknown, "id": job_id, "key": key, "warnings": [{"code": "job.gone", "message": message}]}
 
 
+def unreadable_id(job_id: str) -> JobNotFoundError:
+    """Return the error for what cannot be the id of a job."""
+    return JobNotFoundError(
+        f"there is no job {job_id[:100]!r}: an id is a UUID such as 01938a4e-6c1b-7cc2-8d3e-0f6f3f1f8a11",
+        hint="see: nocohost jobs list",
+    )
+
+
 async def get_job(connection: AsyncConnection, job_id: str) -> JobRow:
     """Return one job; raises ``JobNotFoundError``."""
     canonical = _canonical(job_id)
@@ -268,7 +276,7 @@ def _canonical(job_id: str) -> str:
     try:
         return str(UUID(job_id))
     except ValueError:
-        raise _not_found(job_id) from None
+        raise unreadable_id(job_id) from None
 
 
 def _is_uuid(text: str) -> bool:

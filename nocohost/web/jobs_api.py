@@ -11,7 +11,17 @@ from nocohost.api.errors import JobNotFoundError
 from nocohost.api.job import JobState
 from nocohost.api.keys import is_key
 from nocohost.store.explain import explain_job
-from nocohost.store.jobs import JobRow, cancel_job, drop_job, get_job, gone_json, job_json, list_jobs, retry_job
+from nocohost.store.jobs import (
+    JobRow,
+    cancel_job,
+    drop_job,
+    get_job,
+    gone_json,
+    job_json,
+    list_jobs,
+    retry_job,
+    unreadable_id,
+)
 from nocohost.web.json_body import read_model
 from nocohost.web.keys import APP, DECLARED, WAKE
 from nocohost.web.openapi import Operation, Parameter
@@ -214,9 +224,7 @@ async def _operate(request: web.Request, operate: Callable[[Any, str], Awaitable
 def _job_id(request: web.Request) -> str:
     text = request.match_info["id"]
     if not is_id(text):
-        raise JobNotFoundError(
-            f"there is no job {text[:100]!r}", hint="it may be over, and its history past its retention"
-        )
+        raise unreadable_id(text)
     return text
 
 

@@ -289,7 +289,9 @@ async def test_a_pending_job_tells_everything_that_holds_it_back(database: SqlDa
 async def test_unserved_says_who_could_serve_it(database: SqlDatabase) -> None:
     job = await make_queue(database, JobType(KEY)).enqueue(KEY, {})
     await change(database, note_served, [KEY])
-    assert re.search(r"no live node serves shop:invoice since 2\S+Z;", (await reasons(database, job.id))["unserved"])
+    assert re.search(
+        r"no live node has served shop:invoice since 2\S+Z;", (await reasons(database, job.id))["unserved"]
+    )
     await join(database, "broken", mode="*")
     assert "broken should serve" in (await reasons(database, job.id))["unserved"]
     told = await reasons(database, job.id, **{KEY: "acme-billing"})

@@ -177,7 +177,7 @@ async def test_old_snapshots_and_long_waits_of_postgresql_are_named(database: Sq
         assert pid in [one.pid for one in snapshots]
         (one,) = waits
         assert (one.what, one.blockers, one.application) == ("nocohost_tokens", (holding,), "nocohost")
-        told = doctor._sessions("locks", waits, "waits for a lock")
+        told = doctor._sessions("locks", waits, "has waited for a lock")
         assert (told.level, f"held by pid {holding}" in told.message) == ("problem", True)
         await holder.rollback()
         await waiting
