@@ -118,7 +118,10 @@ def retry(job_id: str, as_json: bool) -> None:
 @one_or_many("cancel")
 def cancel(job_id: str, as_json: bool) -> None:
     """Cancel a pending job at once; ask the node of a running one to; with --all every one that fits."""
-    _print(job_json(asyncio.run(_operate(cancel_job, job_id))), as_json)
+    row = asyncio.run(_operate(cancel_job, job_id))
+    if row.cancel_requested and not as_json:
+        click.echo(f"the node that runs it has been asked to end it; see: nocohost jobs explain {row.id}", err=True)
+    _print(job_json(row), as_json)
 
 
 @jobs.command()

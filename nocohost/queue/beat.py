@@ -100,4 +100,4 @@ class Beat:
             if pause is None:
                 pause = max(self._timing.beat_seconds - (time.monotonic() - begun), 0.0)
             self._stopped.wait(pause)
-        self._supervision.turn_in_thread(self._connection.close)
+        Supervision("heartbeat", self._log).turn_in_thread(self._connection.close)  # no sign that an outage is over

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, Engine
 
 from nocohost.api.errors import StoreUnavailableError
 from nocohost.store.claims import released_jobs
+from nocohost.store.engine import shown
 from nocohost.store.nodes import NodeRecord, Standing, beat
 from nocohost.store.presence import NoPresence, Presence
 from nocohost.store.translate import translated
@@ -51,18 +52,18 @@ class HeartbeatConnection:
         engine, self._engine = self._engine, None
         connection, self._connection = self._connection, None
         self._presence.release()
-        with translated():
+        with translated("" if engine is None else shown(engine.url)):
             if connection is not None:
                 connection.close()
             if engine is not None:
                 engine.dispose()
 
     def _transaction(self, work: Callable[[Connection], ResultT]) -> ResultT:
-        with translated():
+        engine = self._engine = self._engine or self._open_engine()
+        with translated(shown(engine.url)):
             is_new = False
             if self._connection is None:
-                self._engine = self._engine or self._open_engine()
-                self._connection = self._engine.connect()
+                self._connection = engine.connect()
                 if self._connection.dialect.name == "postgresql":
                     # Each use is one statement: BEGIN and COMMIT around it would triple what an idle node asks.
                     self._connection.execution_options(isolation_level="AUTOCOMMIT")

@@ -9,12 +9,17 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from integration.queue_bench import node_record
 from sqlalchemy import insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
+from structlog.testing import LogCapture
 
 from nocohost.api.errors import ConfigError, StoreConflictError, StoreError, StoreUnavailableError
 from nocohost.api.log import Log
 from nocohost.node.clock import SystemClock
+from nocohost.node.identity import new_id
+from nocohost.node.setting_models import Timing
+from nocohost.queue.beat import Beat
 from nocohost.store.database import SqlDatabase, open_database
 from nocohost.store.schema import limits, tokens
 from nocohost.store.tokens import create_token, list_tokens
@@ -95,6 +100,27 @@ async def test_nobody_listening_is_unavailable_after_the_wait(
     finally:
         own_server.start()
     await database.wait(10)
+    await database.close()
+
+
+async def test_a_heartbeat_that_finds_nobody_names_the_database_and_tells_of_no_recovery(
+    own_server: PostgresServer, open_url: Callable[[str], SqlDatabase], log: Log, log_lines: LogCapture
+) -> None:
+    own_server.stop()
+    database = open_url(own_server.url())
+    beat = Beat(database.open_sync, node_record(new_id()), Timing(0.1, 60, 2), renewed=lambda sent_at: None, log=log)
+    try:
+        beat.start()
+        async with asyncio.timeout(10):
+            while not log_lines.entries:
+                await asyncio.sleep(0.01)
+        await asyncio.to_thread(beat.stop)
+    finally:
+        own_server.start()
+    (told,) = log_lines.entries
+    assert (told["event"], told["loop"]) == ("loop.failing", "heartbeat")
+    assert database.shown in told["reason"]
+    assert own_server.password not in told["reason"]
     await database.close()
 
 
