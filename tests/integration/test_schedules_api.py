@@ -30,7 +30,7 @@ PATH = "/api/v1/schedules"
 
 @asynccontextmanager
 async def open_api(database: SqlDatabase) -> AsyncIterator[Any]:
-    queue = make_queue(database, *TYPES, lookout=Lookout(database, clock=SystemClock()))
+    queue = make_queue(database, *TYPES, lookout=Lookout(database, clock=SystemClock(), look_seconds=10.0))
     app = fake_app(database=database, queue=queue)
     tokens = Tokens(ada=["admin"], viewer=["read"], operator=["operate"], clerk=["job.enqueue"])
     async with open_door(app=app, tokens=tokens) as door:
