@@ -54,18 +54,25 @@ class Child:
 
     @classmethod
     def start(cls, arguments: Sequence[str], log: Log, key: str | None = None) -> "Child":
-        """Start a child; ``arguments`` get the number of its end of the channel and our process id appended."""
+        """Start a child; ``arguments`` get the number of its end of the channel and our process id appended.
+
+        Raises ``OSError`` where there is no room for one more.
+        """
         here, there = socket.socketpair()
         with there:
             here.setblocking(False)
-            process = subprocess.Popen(  # noqa: S603 - our own command
-                [*arguments, "--channel", str(there.fileno()), "--parent", str(os.getpid())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                pass_fds=(there.fileno(),),
-                start_new_session=True,
-            )
+            try:
+                process = subprocess.Popen(  # noqa: S603 - our own command
+                    [*arguments, "--channel", str(there.fileno()), "--parent", str(os.getpid())],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    pass_fds=(there.fileno(),),
+                    start_new_session=True,
+                )
+            except OSError:
+                here.close()
+                raise
         return cls(process, here, log, key)
 
     @property

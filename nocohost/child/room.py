@@ -6,7 +6,7 @@ import signal
 from typing import Any
 
 from nocohost.api.errors import ChildCrashedError
-from nocohost.api.job import Job
+from nocohost.api.job import Job, Snooze
 from nocohost.api.log import Log
 from nocohost.api.room import WorkOrder
 from nocohost.api.service import Service
@@ -23,6 +23,8 @@ LEAVE_SECONDS = 5.0
 CLOSE_SECONDS = 1.0
 """How much of that it gets when the node stops."""
 FEWEST_PLACES = 2
+UNSTARTED_SECONDS = 5.0
+"""After how long a job comes back for which no process could be started."""
 
 
 class ChildRoom:
@@ -53,9 +55,13 @@ class ChildRoom:
     async def run(self, service: Service, job: Job, order: WorkOrder) -> Any:
         """Run the handler in a child and return what it returned; see ``nocohost.api.room.Room.run``.
 
-        A cancelled handler is asked, gets SIGTERM after ``ASK_SECONDS``, and SIGKILL ``TERM_SECONDS`` later.
+        A cancelled handler is asked, gets SIGTERM after ``ASK_SECONDS``, and SIGKILL ``TERM_SECONDS`` later. Where the
+        machine has no room for one more process, the job comes back later, and nothing is charged.
         """
-        child = self.spares.take(service.key)
+        try:
+            child = self.spares.take(service.key)
+        except OSError as error:
+            return self._later(order, error)
         if child.ready.is_set():
             try:
                 return await self._run_in(child, service, job, order)
@@ -63,8 +69,16 @@ class ChildRoom:
                 if child.started.is_set():
                     raise
             # The spare died of something else while it waited: the job is not to blame, and had not begun.
-            child = self.spares.start(service.key)
+            try:
+                child = self.spares.start(service.key)
+            except OSError as error:
+                return self._later(order, error)
         return await self._run_in(child, service, job, order)
+
+    def _later(self, order: WorkOrder, error: OSError) -> Snooze:
+        """Say that no process could be started, for want of file handles, processes or memory."""
+        self._log.error("child.unstarted", key=order.key, job=order.id, reason=str(error))
+        return Snooze(UNSTARTED_SECONDS)
 
     def kill(self) -> None:
         """Kill every child that has a work order, at once."""

@@ -3,39 +3,15 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import psutil
 import pytest
-from plugins.acrobats import ACROBATS
-
-from nocohost.testing.postgres import PostgresServer, find_binaries
 
 pytestmark = pytest.mark.timeout(180)
 PLAIN, AWAITED = "acrobat:plain", "acrobat:async"
-
-
-@pytest.fixture(scope="session")
-def acrobats(install_wheels: Callable[[Any], Path]) -> Path:
-    return install_wheels([ACROBATS])
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def environ(request: pytest.FixtureRequest, acrobats: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
-    """The environment of nodes on a database of their own."""
-    path = os.pathsep.join(filter(None, [str(acrobats), os.environ.get("PYTHONPATH", "")]))
-    if request.param == "sqlite":
-        yield {"PYTHONPATH": path}
-        return
-    if find_binaries(os.environ) is None:
-        pytest.skip("no PostgreSQL")
-    server: PostgresServer = request.getfixturevalue("postgresql_server")
-    name = f"children_{os.urandom(4).hex()}"
-    yield {"PYTHONPATH": path, "NOCOHOST_DATABASE__URL": server.create_database(name)}
-    server.drop_database(name)
 
 
 class Client:
@@ -85,9 +61,9 @@ async def gone(pid: int, seconds: float) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_job_that_kills_its_process_is_a_dead_letter_after_three(cluster, environ, tmp_path) -> None:
+async def test_a_job_that_kills_its_process_is_a_dead_letter_after_three(cluster, acrobat_environ, tmp_path) -> None:
     """Its node lives, others' jobs succeed, and the dead letter says how it died."""
-    async with cluster("!,acrobat:*", **environ) as (node,), aiohttp.ClientSession() as session:
+    async with cluster("!,acrobat:*", **acrobat_environ) as (node,), aiohttp.ClientSession() as session:
         client = Client(session, node, tmp_path / "notes")
         poison = await client.enqueue("segfault")
         good = [await client.enqueue(f"good {number}", key) for number in range(2) for key in (PLAIN, AWAITED)]
@@ -101,8 +77,8 @@ async def test_a_job_that_kills_its_process_is_a_dead_letter_after_three(cluster
         assert await node.stop() == 0
 
 
-async def test_a_child_dies_with_its_node_and_its_job_runs_elsewhere(cluster, environ, tmp_path) -> None:
-    async with cluster("!", PLAIN, **environ) as (front, back), aiohttp.ClientSession() as session:
+async def test_a_child_dies_with_its_node_and_its_job_runs_elsewhere(cluster, acrobat_environ, tmp_path) -> None:
+    async with cluster("!", PLAIN, **acrobat_environ) as (front, back), aiohttp.ClientSession() as session:
         client = Client(session, front, tmp_path / "notes")
         job = await client.enqueue("sleep", seconds=3)
         ((_, child),) = await client.noted("begin")
@@ -115,8 +91,10 @@ async def test_a_child_dies_with_its_node_and_its_job_runs_elsewhere(cluster, en
         assert first != second
 
 
-async def test_a_job_lost_with_its_node_runs_in_a_child_whatever_its_isolation(cluster, environ, tmp_path) -> None:
-    async with cluster("!", "acrobat:loop", **environ) as (front, back), aiohttp.ClientSession() as session:
+async def test_a_job_lost_with_its_node_runs_in_a_child_whatever_its_isolation(
+    cluster, acrobat_environ, tmp_path
+) -> None:
+    async with cluster("!", "acrobat:loop", **acrobat_environ) as (front, back), aiohttp.ClientSession() as session:
         client = Client(session, front, tmp_path / "notes")
         job = await client.enqueue("sleep", "acrobat:loop", seconds=3)
         ((_, pid),) = await client.noted("begin")
@@ -129,8 +107,8 @@ async def test_a_job_lost_with_its_node_runs_in_a_child_whatever_its_isolation(c
         assert psutil.pid_exists(back.process.process.pid)
 
 
-async def test_a_frozen_node_and_child_that_wake_up_late_are_refused(cluster, environ, tmp_path) -> None:
-    async with cluster("!", PLAIN, PLAIN, **environ) as (front, *backs), aiohttp.ClientSession() as session:
+async def test_a_frozen_node_and_child_that_wake_up_late_are_refused(cluster, acrobat_environ, tmp_path) -> None:
+    async with cluster("!", PLAIN, PLAIN, **acrobat_environ) as (front, *backs), aiohttp.ClientSession() as session:
         client = Client(session, front, tmp_path / "notes")
         job = await client.enqueue("write", seconds=1)
         ((fence, child),) = await client.noted("begin")
@@ -150,16 +128,16 @@ async def test_a_frozen_node_and_child_that_wake_up_late_are_refused(cluster, en
         assert len(await client.noted("written")) == 1
 
 
-async def test_a_plain_handler_runs_in_a_thread_of_its_node(cluster, environ, tmp_path) -> None:
-    async with cluster("!,acrobat:thread", **environ) as (node,), aiohttp.ClientSession() as session:
+async def test_a_plain_handler_runs_in_a_thread_of_its_node(cluster, acrobat_environ, tmp_path) -> None:
+    async with cluster("!,acrobat:thread", **acrobat_environ) as (node,), aiohttp.ClientSession() as session:
         client = Client(session, node, tmp_path / "notes")
         found = await client.until(await client.enqueue("", "acrobat:thread"), "succeeded", "dead")
         assert found["value"] == "acrobat:thread 1"
 
 
-async def test_cancel_timeout_and_drain_end_what_does_not_listen(cluster, environ, tmp_path) -> None:
-    environ |= {"NOCOHOST_DRAIN_SECONDS": "1"}
-    async with cluster("!,acrobat:*", **environ) as (node,), aiohttp.ClientSession() as session:
+async def test_cancel_timeout_and_drain_end_what_does_not_listen(cluster, acrobat_environ, tmp_path) -> None:
+    acrobat_environ |= {"NOCOHOST_DRAIN_SECONDS": "1"}
+    async with cluster("!,acrobat:*", **acrobat_environ) as (node,), aiohttp.ClientSession() as session:
         client = Client(session, node, tmp_path / "notes")
         job = await client.enqueue("sleep", seconds=600)
         ((_, child),) = await client.noted("begin")

@@ -2,16 +2,23 @@
 
 import asyncio
 import os
+import resource
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.child_bench import AWAITED, PLAIN, Bench, gone, open_benches
+from integration.child_bench import AWAITED, PLAIN, Bench, gone, open_benches, perform
 from plugins.acrobats import ACROBATS
+from structlog.testing import LogCapture
 
+from nocohost.api.job import Job, Snooze
 from nocohost.api.log import Log
+from nocohost.api.service import Service
+from nocohost.child.room import UNSTARTED_SECONDS
+from nocohost.queue.claim import HeldClaim
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)]
 
@@ -85,3 +92,23 @@ async def test_a_spare_that_dies_waiting_is_replaced_and_no_job_is_blamed(
         while "spare.lost" not in {line["event"] for line in log_lines.entries}:
             await asyncio.sleep(0.01)
     assert await warm(bench)
+
+
+async def test_a_job_for_which_no_process_can_be_started_comes_back_uncharged(
+    make_bench: Callable[..., Bench], log_lines: LogCapture
+) -> None:
+    bench = make_bench()
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft = next(number for number in count(3) if not os.path.exists(f"/proc/self/fd/{number}"))
+    order = await bench.claim(PLAIN, {"do": "good", "notes": str(bench.notes)})
+    job = Job(order.id, PLAIN, order.payload, claim=HeldClaim(bench.database, order))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    try:
+        outcome = await bench.room.run(Service(PLAIN, perform, isolation="process"), job, order)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert outcome == Snooze(UNSTARTED_SECONDS)
+    (line,) = [entry for entry in log_lines.entries if entry["event"] == "child.unstarted"]
+    assert "Too many open files" in line["reason"]
+    assert (await bench.run("who"))["serving"] is False
