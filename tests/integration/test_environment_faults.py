@@ -173,3 +173,50 @@ async def test_a_full_disk_refuses_new_jobs_and_keeps_what_runs(database: SqlDat
     assert (await read_job(database, job.id)).state == "running"
     assert await settle(database, row), "when there is room again, its end is written"
     assert len(await queue.enqueue_many(KEY, [{"text": "x" * 10_000}] * 100)) == 100
+
+
+FILLED = """
+CREATE FUNCTION fill() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION 'could not extend file "base/1/2": No space left on device' USING ERRCODE = '53100';
+END $$
+"""
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+async def test_a_full_disk_of_postgresql_loses_nothing_and_passes(database: SqlDatabase) -> None:
+    """What needs a new page is refused: no job is taken, what runs keeps its claim, and all goes on with space."""
+    going, begun = asyncio.Event(), asyncio.Event()
+    runs = []
+
+    async def handler(job: Job) -> None:
+        runs.append(job.id)
+        begun.set()
+        await going.wait()
+
+    queue, node = make_queue(database), await join_node(database, lease_seconds=600)
+    first, second = [await queue.enqueue(KEY, {}) for _ in range(2)]
+    async with consuming(make_consumer(database, node, Service(KEY, handler, concurrency=1, backoff=NO_WAIT))):
+        await asyncio.wait_for(begun.wait(), 20)
+        async with database.begin() as connection:
+            await connection.execute(text(FILLED))
+            for table in ("nocohost_jobs", "nocohost_history"):
+                trigger = f"CREATE TRIGGER fill BEFORE INSERT ON {table} EXECUTE FUNCTION fill()"
+                await connection.execute(text(trigger))
+        for enqueue in (queue.enqueue(KEY, {}), queue.enqueue_many(KEY, [{}] * 3)):
+            with pytest.raises(StoreUnavailableError, match="No space left on device") as caught:
+                await enqueue
+            assert caught.value.retryable
+        with pytest.raises(StoreUnavailableError):
+            async with database.begin() as connection:
+                await queue.enqueue(KEY, {}, connection=connection)
+        going.set()
+        await asyncio.sleep(0.3)
+        assert (await read_job(database, first.id)).state == "running", "its end needs a row of the history"
+        async with database.begin() as connection:
+            await connection.execute(text("DROP FUNCTION fill CASCADE"))
+        for job in (first, second):
+            assert (await until_state(database, job.id, "succeeded", "dead")).state == "succeeded"
+        later = await queue.enqueue(KEY, {})
+        assert (await until_state(database, later.id, "succeeded", "dead")).state == "succeeded"
+    assert runs == [first.id, second.id, later.id], "nothing was taken that was refused, and nothing ran twice"

@@ -132,7 +132,7 @@ async def test_a_host_that_is_not_known_is_unavailable(open_url: Callable[[str],
     await database.close()
 
 
-@pytest.mark.parametrize("fault", ["password", "user", "database"])
+@pytest.mark.parametrize("fault", ["password", "user", "database", "encryption"])
 async def test_what_waiting_cannot_mend_is_said_at_once(
     postgresql_server: PostgresServer, open_url: Callable[[str], SqlDatabase], fault: str
 ) -> None:
@@ -140,10 +140,17 @@ async def test_what_waiting_cannot_mend_is_said_at_once(
         "password": postgresql_server.url(password="wrong"),
         "user": postgresql_server.url(user="nobody_knows"),
         "database": postgresql_server.url("nobody_knows"),
+        "encryption": f"{postgresql_server.url()}?sslmode=require",
+    }[fault]
+    said = {
+        "password": "password authentication failed",
+        "user": "password authentication failed",
+        "database": "the database does not exist",
+        "encryption": "server does not support SSL, but SSL was required",
     }[fault]
     database = open_url(url)
     began = time.monotonic()
-    with pytest.raises(ConfigError) as raised:
+    with pytest.raises(ConfigError, match=said) as raised:
         await database.wait(30)
     assert time.monotonic() - began < 5
     assert "wrong" not in str(raised.value)

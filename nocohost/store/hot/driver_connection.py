@@ -55,7 +55,7 @@ class DriverConnection:
             whole = True
             return rows
         except StoreUnavailableError as error:
-            error.unsure = sent
+            error.unsure = sent and self._is_lost  # else the server has said itself that it did nothing
             raise
         finally:
             if not whole:
@@ -67,10 +67,13 @@ class DriverConnection:
             cursor = await self._driver.execute(sql, parameters, binary=True)
             return await cursor.fetchall()  # type: ignore[no-any-return]
         except dbapi.Error as error:
-            lost = bool(self._driver.closed or self._driver.broken)
             raise DBAPIError.instance(
-                None, None, error, dbapi.Error, connection_invalidated=lost, dialect=self._engine.dialect
+                None, None, error, dbapi.Error, connection_invalidated=self._is_lost, dialect=self._engine.dialect
             ) from error
+
+    @property
+    def _is_lost(self) -> bool:
+        return bool(self._driver.closed or self._driver.broken)
 
     async def close(self) -> None:
         """Close the connection, which nobody else may use: its planner is set for these statements."""
