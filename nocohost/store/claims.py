@@ -9,6 +9,7 @@ from sqlalchemy import (
     Update,
     and_,
     exists,
+    func,
     literal,
     literal_column,
     select,
@@ -24,6 +25,10 @@ from nocohost.store.hot.values import ClaimedJob
 from nocohost.store.keys import drain_is_over
 from nocohost.store.schema import history, jobs
 from nocohost.store.types import db_now
+
+COMMITTING_MILLISECONDS = 5000
+"""Shorter than a lease, so that a frozen node is no longer in the way when its own has ended; longer than a loop is
+usually held up."""
 
 PENDING: ColumnElement[str] = literal_column("'pending'")
 RUNNING: ColumnElement[str] = literal_column("'running'")
@@ -110,9 +115,13 @@ async def store_progress(connection: AsyncConnection, job: Claimed, progress: Ma
 async def verify_claim(connection: AsyncConnection, job: Claimed) -> None:
     """Make sure that the claim holds until this transaction ends; raises ``FenceLostError``.
 
-    The row stays locked against every other claim, sweep and ack until then.
+    The row stays locked against every other claim, sweep and ack until then. The commit comes next: on PostgreSQL a
+    process that freezes before it loses its session, and the lock, after ``COMMITTING_MILLISECONDS``.
     """
     query = select(jobs.c.id).where(holds(job.id, job.claim_id)).with_for_update(read=True)
+    if connection.dialect.name == "postgresql":
+        limit = func.set_config("idle_in_transaction_session_timeout", str(COMMITTING_MILLISECONDS), True)
+        query = query.add_columns(limit)
     if (await connection.execute(query)).first() is None:
         raise fence_lost(job)
 
