@@ -3,8 +3,10 @@
 import asyncio
 import os
 import sys
+from asyncio import runners
 from collections.abc import Callable
 from pathlib import Path
+from traceback import extract_tb, format_exception_only
 from typing import cast
 
 import click
@@ -47,9 +49,19 @@ def run(
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             context.exit(runner.run(serve_node(loaded.settings, log, parent=parent)))
-    except SystemExit as error:  # raised in a task of its own: the loop lets it through, when the node has drained
-        log.error("node.failed", reason=f"a task of a plugin raised SystemExit: {error}")
+    except (SystemExit, KeyboardInterrupt) as error:
+        # Raised in a task of its own: the loop lets it through, when the node has drained.
+        if _is_ctrl_c(error):
+            raise
+        text = "".join(format_exception_only(error)).strip()
+        log.error("node.failed", reason=f"a task of a plugin raised {text}")
         context.exit(INTERNAL)
+
+
+def _is_ctrl_c(error: BaseException) -> bool:
+    """Tell whether somebody has interrupted the start: then asyncio raises, and no task. Later, signals are drains."""
+    raised = extract_tb(error.__traceback__)
+    return isinstance(error, KeyboardInterrupt) and bool(raised) and raised[-1].filename == runners.__file__
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

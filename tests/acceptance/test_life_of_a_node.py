@@ -293,7 +293,7 @@ async def node_lifespan(app):
 """
 THREAD = 'app.log.info("stubborn.begun"); held = asyncio.create_task(asyncio.to_thread(time.sleep, 3600))'
 EXITS = """
-    async def leave(): await app.clock.sleep(1); raise SystemExit(9)
+    async def leave(): await app.clock.sleep(1); raise {error}
     held = asyncio.create_task(leave())
 """
 BLOCKED = 'app.log.info("stubborn.begun"); time.sleep(3600)'
@@ -304,7 +304,10 @@ def stubborn(install_wheels):
     from plugins.wheels import Wheel
 
     sources = {"thread": STUBBORN.format(key="stubborn:thread", body=THREAD)}
-    sources["exits"] = STUBBORN.format(key="stubborn:exits", body=EXITS)
+    sources["exits"] = STUBBORN.format(key="stubborn:exits", body=EXITS.format(error="SystemExit(9)"))
+    sources["interrupts"] = STUBBORN.format(
+        key="stubborn:interrupts", body=EXITS.format(error="KeyboardInterrupt('by itself')")
+    )
     sources["blocked"] = STUBBORN.format(key="stubborn:blocked", body=BLOCKED)
     files = {f"stubborn_{name}.py": source for name, source in sources.items()}
     entries = {f"stubborn:{name}": f"stubborn_{name}" for name in sources}
@@ -331,8 +334,9 @@ def test_a_lifespan_that_blocks_the_event_loop_does_not_keep_a_second_signal(sta
     assert process.wait(SECONDS) == 130
 
 
-def test_a_task_of_a_plugin_that_exits_ends_the_node_with_70_after_its_drain(start, stubborn):
-    process = start("stubborn:exits", PYTHONPATH=stubborn)
+@pytest.mark.parametrize(("deed", "said"), [("exits", "SystemExit: 9"), ("interrupts", "KeyboardInterrupt: by itself")])
+def test_a_task_of_a_plugin_that_exits_ends_the_node_with_70_after_its_drain(start, stubborn, deed, said):
+    process = start(f"stubborn:{deed}", PYTHONPATH=stubborn)
     event(process, "node.stopped")
-    assert "SystemExit: 9" in event(process, "node.failed")["reason"]
+    assert said in event(process, "node.failed")["reason"]
     assert process.wait(SECONDS) == 70

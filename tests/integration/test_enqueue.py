@@ -264,3 +264,11 @@ async def test_a_model_is_stored_as_json_and_handed_back_as_the_model(database: 
     assert job.payload == Invoice(order=1, at=at)
     row = await read_job(database, job.id)
     assert (row.payload, row.priority) == ({"order": 1, "at": "2030-01-01T00:00:00Z"}, 7)
+
+
+async def test_no_payloads_make_no_jobs_but_the_key_must_be_known(database: SqlDatabase) -> None:
+    queue = make_queue(database, JobType(KEY))
+    assert await queue.enqueue_many(KEY, []) == []
+    with pytest.raises(UnknownKeyError, match="shop:invoce") as caught:
+        await queue.enqueue_many("shop:invoce", [])
+    assert KEY in caught.value.hint
