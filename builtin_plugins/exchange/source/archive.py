@@ -90,13 +90,14 @@ def _check_entry(file: BinaryIO, entry: zipfile.ZipInfo, left: int) -> tuple[set
         raise _refused("is encrypted", hint="save it without a password")
     if entry.compress_type not in (STORED, DEFLATED):
         raise _refused(f"is packed in an unknown way: {name}")
-    used, before = 0, b""
+    used, checksum, before = 0, 0, b""
     errors: set[tuple[int, str]] = set()
     is_xml = name.endswith((".xml", ".rels"))
     for piece in _inflated(file, entry):
         if not used:
             _check_begin(piece, name, is_xml=is_xml)
         used += len(piece)
+        checksum = zlib.crc32(piece, checksum)
         if used > left:
             raise _refused(f"is more than {MAX_INFLATED // MIB} MiB when it is unpacked", hint="save it as CSV")
         if used > FREE_BYTES and used > MAX_RATIO * max(1, entry.compress_size):
@@ -106,6 +107,8 @@ def _check_entry(file: BinaryIO, entry: zipfile.ZipInfo, left: int) -> tuple[set
             before = piece[-300:]
     if used != entry.file_size:
         raise _refused(f"lies about the size of {name}")
+    if checksum != entry.CRC:
+        raise _refused(f"is damaged at {name}")
     return errors, used
 
 
@@ -127,6 +130,8 @@ def _read_markup(piece: bytes, name: str, room: int) -> set[tuple[int, str]]:
 
 def _inflated(file: BinaryIO, entry: zipfile.ZipInfo) -> Iterator[bytes]:
     """Yield what an entry really holds, in pieces of bounded size."""
+    if entry.header_offset < 0:
+        raise _refused(f"is damaged at {entry.filename[:100]}")
     file.seek(entry.header_offset)
     header = file.read(30)
     if len(header) < 30 or not header.startswith(LOCAL_HEADER):
