@@ -16,7 +16,8 @@ HOUSE = read_modules(ROOT, "nocohost")
 TESTS = "\n".join(module.text for module in read_modules(ROOT, "tests") if not module.where.startswith("tests/house/"))
 HOOKS = promises.hook_names(hookspecs)
 SETTINGS = list(promises.setting_names(Settings))
-CODES = sorted(promises.error_codes(HOUSE))
+EXCHANGE = read_modules(ROOT, "builtin_plugins/exchange")
+CODES = sorted(promises.error_codes([*HOUSE, *EXCHANGE]))
 ERRORS = read_module(ROOT, ROOT / "nocohost" / "api" / "errors.py").text
 VERBS = {
     " ".join(path): command

@@ -124,8 +124,9 @@ async def test_subscribers_are_told_what_was_and_what_is(desk, database):
 
 async def test_one_misfit_and_nothing_is_imported_but_every_misfit_is_told(desk):
     task = desk.task("shelf.books")
-    with pytest.raises(TaskFailedError, match=r"2 rows do not fit; nothing is imported"):
+    with pytest.raises(TaskFailedError, match=r"2 rows do not fit; nothing is imported") as raised:
         await desk.run(task, f"{HEAD}1,a,,,\n2,,,1.234,\n3,b,,,\n4\n".encode())
+    assert raised.value.code == "exchange.rows"
     assert await desk.rows(books, "id") == []
     assert [(one.row, one.field, one.value) for one in task.errors] == [
         (3, "title", ""),
@@ -205,6 +206,7 @@ async def test_a_file_that_does_not_fit_the_resource_is_refused_as_a_whole(desk,
     with pytest.raises(TaskFailedError) as raised:
         await desk.load(content, **params)
     assert said in str(raised.value)
+    assert raised.value.code in ("exchange.columns", "exchange.file", "exchange.csv")
     assert await desk.rows(books, "id") == []
 
 

@@ -219,6 +219,7 @@ def test_a_sheet_is_chosen_by_name():
     content = workbook([["a"], [1]], sheet="März")
     assert read(content, Layout(sheet="März"))[1] == [(2, [1.0])]
     assert "it has: März" in refused(content, Layout(sheet="May")).hint
+    assert refused(content, Layout(sheet="May")).code == "exchange.sheet"
     assert "is empty" in str(refused(workbook([])))
 
 
