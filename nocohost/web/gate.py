@@ -107,6 +107,9 @@ class Gate:
                 refuse_broken_fields(response.headers)
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - the fence: all of it is answered
             response = await self._answer(request, passage, error)
+        finally:
+            if request.held_bytes:
+                request.give_back()
         seconds = perf_counter() - started
         passage.observe(request.method, response.status, seconds)
         if self._access_log:

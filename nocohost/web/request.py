@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import hdrs, web
 from aiohttp.http import StreamWriter
 
+from nocohost.web.body_room import SMALL_BYTES, BodyRoom
 from nocohost.web.headers import protect
 from nocohost.web.json_body import strict_loads
 
@@ -20,10 +21,32 @@ has its id."""
 class NodeRequest(web.Request):
     """One request to a node."""
 
-    ATTRS = web.Request.ATTRS | frozenset({"request_id"})
+    ATTRS = web.Request.ATTRS | frozenset({"body_room", "held_bytes", "request_id"})
 
     request_id: str = ""
     """Names the request in the log, in ``X-Request-Id`` and in problems."""
+
+    body_room: BodyRoom | None = None
+    held_bytes = 0
+    """What its body takes of the room; given back by ``give_back``."""
+
+    async def read(self) -> bytes:
+        """Return the whole body, once there is room for it; raises 413 where it is too large."""
+        if self._read_bytes is None and self.body_room is not None and not self.held_bytes:
+            limit = self.client_max_size
+            size = limit if self.content_length is None else self.content_length
+            if size > limit:
+                raise web.HTTPRequestEntityTooLarge(limit, size)
+            if size > SMALL_BYTES and self.body_exists:
+                await self.body_room.take(size)
+                self.held_bytes = size
+        return await super().read()
+
+    def give_back(self) -> None:
+        """Let others have the room that the body took."""
+        if self.held_bytes and self.body_room is not None:
+            self.body_room.give(self.held_bytes)
+            self.held_bytes = 0
 
     async def json(self, *, loads: Callable[[str], Any] | None = None) -> Any:
         """Return the body as strict JSON, or raise ``JsonError`` (400); ``loads`` replaces the strict reader."""

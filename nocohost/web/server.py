@@ -12,6 +12,7 @@ from aiohttp import web
 
 from nocohost.api.errors import NocohostError
 from nocohost.api.log import Log
+from nocohost.web.body_room import BodyRoom
 from nocohost.web.deadlines import ConnectionWatch, Deadlines, WatchedConnection
 from nocohost.web.gate import GATE
 from nocohost.web.keys import BODY_BYTES
@@ -148,10 +149,12 @@ def holder_of(port: int) -> str:
 
 def _request_factory(loop: asyncio.AbstractEventLoop, body_bytes: int) -> Callable[..., NodeRequest]:
     new_id = request_ids()
+    room = BodyRoom(body_bytes)
 
     def make(message: Any, payload: Any, protocol: Any, writer: Any, task: "asyncio.Task[None]") -> NodeRequest:
         request = NodeRequest(message, payload, protocol, writer, task, loop, client_max_size=body_bytes)
         request.request_id = new_id()
+        request.body_room = room
         return request
 
     return make
