@@ -96,19 +96,23 @@ async def next_tag(connection: AsyncConnection, owner: str) -> int:
     """Return the place of a new task among those of all owners: the lower, the sooner.
 
     Start-time fair queueing: the place follows on the owner's last task, or on the one whose turn it is now. So owners
-    take turns, one task each, however many any of them has waiting; who has nothing waiting saves nothing up.
+    take turns, however many tasks any of them has waiting; who has nothing waiting saves nothing up. Who has hundreds
+    waiting takes a turn less often, down to a tenth: one more or less makes no difference to them, but to others.
     """
-    waiting = await connection.scalar(select(func.min(tasks.c.tag)).where(tasks.c.state == "pending"))
-    if waiting is None:
-        waiting = await connection.scalar(select(func.max(tasks.c.tag)).where(tasks.c.state == "running"))
+    now = await connection.scalar(select(func.min(tasks.c.tag)).where(tasks.c.state == "pending"))
+    if now is None:
+        now = await connection.scalar(select(func.max(tasks.c.tag)).where(tasks.c.state == "running")) or 0
     own = [
         await connection.scalar(select(func.max(tasks.c.tag)).where(tasks.c.owner == owner, tasks.c.state == state))
         for state in OPEN
     ]
-    last: int = max(waiting or 0, *(tag or 0 for tag in own))
-    return min(last + 1, LAST_TAG)
+    last: int = max(now, *(tag or 0 for tag in own))
+    step: int = 1 + min((last - now) // STEP_TAGS, LONGEST_STEP - 1)
+    return min(last + step, LAST_TAG)
 
 
+STEP_TAGS = 100
+LONGEST_STEP = 10
 LAST_TAG = 2**31 - 1
 """The highest priority of a job."""
 

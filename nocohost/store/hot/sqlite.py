@@ -88,7 +88,7 @@ WITH RECURSIVE levels(priority) AS (
   UNION ALL
   SELECT (SELECT min(priority) FROM nocohost_jobs
           WHERE key = :key AND state = 'pending' AND "group" IS NULL AND priority > levels.priority)
-  FROM levels WHERE priority IS NOT NULL
+  FROM levels WHERE priority IS NOT NULL LIMIT 100
 )
 SELECT priority, (SELECT min(j.run_at) FROM nocohost_jobs AS j WHERE j.key = :key AND j.state = 'pending'
                   AND j."group" IS NULL AND j.priority = levels.priority

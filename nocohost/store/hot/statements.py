@@ -104,15 +104,16 @@ SELECT NULL, w.key, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL F
 WHERE %(places)s::int > 0 AND (SELECT true FROM nocohost_jobs AS j WHERE {APART}
                                  ORDER BY j.priority LIMIT 1)
 """  # noqa: S608
+# Of the lowest hundred levels: in a fair queue every job has a priority of its own, and there are as many levels.
 OLDEST_LEVELS: LiteralString = """
 WITH RECURSIVE levels AS (
-  SELECT w.key, w.isolated, (SELECT min(j.priority) FROM nocohost_jobs AS j
+  SELECT 1 AS place, w.key, w.isolated, (SELECT min(j.priority) FROM nocohost_jobs AS j
                  WHERE j.key = w.key AND j.state = 'pending' AND j."group" IS NULL) AS priority
   FROM unnest(%(keys)s::text[], %(isolated)s::bool[]) AS w(key, isolated)
   UNION ALL
-  SELECT l.key, l.isolated, (SELECT min(j.priority) FROM nocohost_jobs AS j WHERE j.key = l.key AND j.state = 'pending'
-                 AND j."group" IS NULL AND j.priority > l.priority)
-  FROM levels AS l WHERE l.priority IS NOT NULL
+  SELECT l.place + 1, l.key, l.isolated, (SELECT min(j.priority) FROM nocohost_jobs AS j WHERE j.key = l.key
+                 AND j.state = 'pending' AND j."group" IS NULL AND j.priority > l.priority)
+  FROM levels AS l WHERE l.priority IS NOT NULL AND l.place < 100
 )
 SELECT DISTINCT ON (l.key) l.key, l.priority FROM levels AS l CROSS JOIN LATERAL (
   SELECT min(j.run_at) AS since FROM nocohost_jobs AS j
