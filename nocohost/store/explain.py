@@ -211,7 +211,7 @@ def _apart(job: JobRow) -> str:
     """Say that a job needs a place in a child, unless all jobs of its service have one anyway."""
     if job.losses < 2 and not job.crashes:
         return ""
-    told = f"{job.crashes} children died of it" if job.crashes else f"it was lost with {job.losses} nodes"
+    told = f"it was lost with {job.losses} nodes" if job.losses > 1 else "a child has died of it"
     return f"; {told}, so it runs in a child of its own, of which a node starts few at a time"
 
 

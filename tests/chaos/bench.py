@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -18,6 +19,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from verdict import Floors, Verdict, judge
 
+from nocohost.child.room import FEWEST_PLACES
 from nocohost.testing.postgres import PostgresServer
 
 SERVED = "chaos:quick,chaos:slow,chaos:relay,chaos:order,chaos:brittle,chaos:tick"
@@ -45,7 +47,7 @@ class Plan:
     producers: int = 4
     modes: Sequence[str] = MODES
     build: str = ""
-    timing: Timing = field(default_factory=Timing)
+    timing: Timing = field(default_factory=lambda: Timing(places=max(FEWEST_PLACES, os.cpu_count() or 1)))
 
 
 async def run(plan: Plan) -> Verdict:

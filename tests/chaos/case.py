@@ -15,6 +15,8 @@ GAP_SECONDS = 1.0
 """A process whose pulse paused for so long did not run at all."""
 DEATH_SECONDS = 1.0
 """How late the bench may notice that a process is dead; it looks twenty times a second, if its machine lets it."""
+CHANGE_SECONDS = 0.5
+"""What a node may take to give the place of a child that ended to another, and a child to give its first sign."""
 ENDED = frozenset({"succeeded", "dead", "cancelled"})
 EVER = float("inf")
 Process = tuple[str, int]
@@ -182,30 +184,49 @@ class Case:
         return max(waited.values(), default=0.0)
 
     @cached_property
-    def working(self) -> Sequence[Span]:
-        """Return when some node or other that works was up, and neither frozen nor cut off; overlapping, in order."""
-        spans: list[Span] = []
+    def well(self) -> Sequence[tuple[Process, Span]]:
+        """Return when which node that works was up, and neither frozen nor cut off."""
+        spans: list[tuple[Process, Span]] = []
         for line in self.evidence.nemesis:
             if line["what"] == "ready" and line["works"]:
                 process = (line["node"], line["pid"])
                 begun = line["t"]
                 for trouble in sorted((*self.spans("freeze", "thaw", process), *self.spans("stall", "flow", process))):
-                    spans.append((begun, trouble[0]))
+                    spans.append((process, (begun, trouble[0])))
                     begun = trouble[1]
-                spans.append((begun, self.deaths.get(process, EVER)))
-        return sorted(spans)
+                spans.append((process, (begun, self.deaths.get(process, EVER))))
+        return spans
 
-    def unattended(self, span: Span) -> float:
-        """Return for how much of the span there was no node that could have done the work."""
-        if not self.working:
-            return 0.0
-        idle, reached = 0.0, span[0]
-        for begun, over in self.working:
-            if begun > span[1]:
-                break
-            idle += max(begun - reached, 0.0)
-            reached = max(reached, over)
-        return idle + max(span[1] - reached, 0.0)
+    @cached_property
+    def children(self) -> Mapping[Process, Sequence[Span]]:
+        """Return when each node had children, a span for each, from its first sign of life to its last."""
+        spans: dict[tuple[Process, int], Span] = {}
+        for line in self.evidence.pulse:
+            if "child" in line:
+                child = ((line["name"], line["pid"]), line["child"])
+                spans[child] = (spans[child][0] if child in spans else line["t"], line["t"])
+        found: dict[Process, list[Span]] = defaultdict(list)
+        for (process, _), span in spans.items():
+            found[process].append(span)
+        return found
+
+    @cached_property
+    def roomy(self) -> Sequence[Span]:
+        """Return when some node or other that works had a place for one more child; overlapping."""
+        return [
+            span
+            for process, span in self.well
+            for span in free_spans(span, self.children.get(process, ()), self.evidence.timing.places)
+        ]
+
+    def unattended(self, span: Span, story: Story) -> float:
+        """Return for how much of the span there was no node that could have done the work.
+
+        A job that was lost twice, or whose child died, must run in a child of its own, for which a node must have room.
+        """
+        must_run_apart = story.row.get("losses", 0) > 1 or story.row.get("crashes", 0) > 0
+        spans = self.roomy if must_run_apart else [span for _, span in self.well]
+        return uncovered(span, spans) if self.well else 0.0
 
     def _attempts(self) -> Iterator[Attempt]:
         ends = {
@@ -227,6 +248,30 @@ class Case:
                     outcome=end.get("outcome", ""),
                     child=line.get("child"),
                 )
+
+
+def free_spans(span: Span, taken: Sequence[Span], places: int) -> Iterator[Span]:
+    """Yield when within the span fewer than ``places`` were taken; one that is taken anew is not free meanwhile."""
+    edges = [(begun - CHANGE_SECONDS, 1) for begun, _ in taken] + [(over + CHANGE_SECONDS, -1) for _, over in taken]
+    count, begun = 0, -EVER
+    for at, step in [*sorted(edges), (EVER, places)]:
+        was_free = count < places
+        count += step
+        if was_free and count >= places and max(begun, span[0]) < min(at, span[1]):
+            yield max(begun, span[0]), min(at, span[1])
+        elif not was_free and count < places:
+            begun = at
+
+
+def uncovered(span: Span, spans: Sequence[Span]) -> float:
+    """Return how much of the span none of the others covers."""
+    missing, reached = 0.0, span[0]
+    for begun, over in sorted(spans):
+        if begun > span[1]:
+            break
+        missing += max(begun - reached, 0.0)
+        reached = max(reached, over)
+    return missing + max(span[1] - reached, 0.0)
 
 
 def meet(one: Span, other: Span) -> bool:

@@ -1,10 +1,11 @@
 """What must be true of the nodes: who may run what at the same time, how soon others take over, how they leave."""
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 
-from case import GAP_SECONDS, Attempt, Case, Span, meet
+from case import GAP_SECONDS, Attempt, Case, Process, Span, Story, meet
 from job_rules import Finding
 
 OUTAGE_SECONDS = 3.0
@@ -43,18 +44,14 @@ def recoveries(case: Case) -> Iterator[tuple[Attempt, Attempt, float, float]]:
                 if attempt.child is not None and case.over(attempt) < line["t"] - GAP_SECONDS:
                     continue  # its child had been killed long before
                 after = story.attempt(attempt.fence + 1)
-                # None: it was cancelled, or a claim in between never began. What is lost again waits for a child.
-                if (
-                    after is not None
-                    and story.row.get("losses", 0) <= 1
-                    and not disturbed(case, after, (line["t"], after.began))
-                ):
-                    yield attempt, after, after.began - line["t"], allowance(case, (line["t"], after.began))
+                # None: it was cancelled, or a claim in between never began.
+                if after is not None and not disturbed(case, after, (line["t"], after.began)):
+                    yield attempt, after, after.began - line["t"], allowance(case, (line["t"], after.began), story)
 
 
-def allowance(case: Case, span: Span) -> float:
+def allowance(case: Case, span: Span, story: Story) -> float:
     """Return how long a recovery may take: what is promised, from when there is a node to do it, a database, a CPU."""
-    allowed = case.evidence.timing.recovery_seconds + case.starved(span) + case.unattended(span)
+    allowed = case.evidence.timing.recovery_seconds + case.starved(span) + case.unattended(span, story)
     return allowed + sum(outage[1] - outage[0] + OUTAGE_SECONDS for outage in case.outages if meet(span, outage))
 
 
@@ -71,6 +68,22 @@ def the_dead_are_replaced_in_time(case: Case) -> Iterator[Finding]:
         if seconds > allowed:
             sentence = f"killed with {attempt.process[0]}, began again on {after.process[0]} after {seconds:.1f} s"
             yield Finding("I8 recovery", f"{sentence}; {allowed:.1f} s are allowed", [attempt.job])
+
+
+def places_are_kept(case: Case) -> Iterator[Finding]:
+    """P5: a node runs no more attempts in children at a time than it has places for."""
+    inside: dict[Process, list[tuple[float, int, str]]] = defaultdict(list)
+    for story in case.stories.values():
+        for attempt in story.attempts:
+            if attempt.child is not None:
+                edges = (attempt.began, 1, story.job), (case.over(attempt), -1, story.job)
+                inside[attempt.process] += edges
+    for (name, _), edges in inside.items():
+        count = 0
+        for _, step, job in sorted(edges):
+            count += step
+            if step > 0 and count > case.evidence.timing.places:
+                yield Finding("P5 places", f"{name} ran {count} attempts in children at once", [job])
 
 
 def sweeps_keep_to_their_keys(case: Case) -> Iterator[Finding]:
@@ -110,11 +123,9 @@ def handed_back(case: Case, process: tuple[str, int], begun: float) -> Iterator[
             if attempt.process != process or attempt.outcome != "interrupted" or after is None or attempt.ended is None:
                 continue
             span = (attempt.ended, after.began)
-            allowed = case.evidence.timing.lease_seconds + case.starved(span) + case.unattended(span)
+            allowed = case.evidence.timing.lease_seconds + case.starved(span) + case.unattended(span, story)
             is_away = any(meet(span, outage) for outage in case.outages)
-            may_wait = (
-                is_away or disturbed(case, after, span) or story.row.get("losses", 0) > 1
-            )  # a child has to be free
+            may_wait = is_away or disturbed(case, after, span)
             if attempt.ended > begun and span[1] - span[0] > allowed and not may_wait:
                 yield Finding(
                     "P6 drain", f"{story.op} was handed back and began {span[1] - span[0]:.1f} s later", [story.job]
@@ -146,6 +157,7 @@ def unhandled(text: str) -> str:
 NODE_RULES = (
     no_two_run_one_job,
     the_dead_are_replaced_in_time,
+    places_are_kept,
     sweeps_keep_to_their_keys,
     drains_end_well,
     logs_are_clean,

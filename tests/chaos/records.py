@@ -35,6 +35,8 @@ class Timing:
     lease_seconds: float = 3.0
     recovery_seconds: float = 6.0
     drain_seconds: float = 1.0
+    places: int = 2
+    """How many children a node runs at a time for the sake of their jobs."""
 
 
 @dataclass(frozen=True)
