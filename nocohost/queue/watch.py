@@ -18,7 +18,9 @@ EXIT_SHARE = 14 / 15
 """Lease minus 1 s in the default profile, minus 0.2 s in the fast one: the process exits if anything still runs."""
 LOOKS_PER_LEASE = 60
 DRAIN_GRACE_SECONDS = 0.5
-"""What the event loop gets past the drain deadline to be through, and then the thread that releases in its place."""
+"""What the event loop gets past the drain deadline to be through."""
+RELEASE_SECONDS = 2.0
+"""What the thread then gets that releases in its place: it has to connect first, and the machine may be busy."""
 SLEPT_SECONDS = 2.0
 """A watch that has not looked for so long was itself asleep, with the whole process: the event loop is asked anew."""
 
@@ -60,6 +62,9 @@ class Watch:
         self._asked_at: float | None = None
         self._looked_at = monotonic()
         self._drain_by: float | None = None
+        self._releasing: threading.Thread | None = None
+        self._release_by = 0.0
+        self._is_released = False
         self._is_fenced = False
         self._has_left = False
         self._stopped = threading.Event()
@@ -105,9 +110,10 @@ class Watch:
         if self._has_left:
             return
         if self._drain_by is not None and now >= self._drain_by + DRAIN_GRACE_SECONDS:
-            self._end_drain()
+            self._end_drain(now)
         else:
             self._look_at_loop(now)
+        if not self._has_left:
             self._look_at_lease(now)
 
     def _look_at_loop(self, now: float) -> None:
@@ -137,20 +143,22 @@ class Watch:
     def _answered(self) -> None:
         self._asked_at = None
 
-    def _end_drain(self) -> None:
+    def _end_drain(self, now: float) -> None:
         """Leave in the place of an event loop that no longer does; what it held is handed back first, if possible."""
-        released = threading.Event()
+        if self._releasing is None:
+            self._releasing = threading.Thread(target=self._release, name="release", daemon=True)
+            self._release_by = now + RELEASE_SECONDS
+            self._releasing.start()
+            self._releasing.join(self._lease / LOOKS_PER_LEASE)
+        if not self._releasing.is_alive() or now >= self._release_by:
+            self._leave(0 if self._is_released else FENCED, "the drain is past its deadline")
 
-        def release() -> None:
-            try:
-                self._reins.release()
-                released.set()
-            except NocohostError as error:
-                self._log.error("drain.failed", reason=str(error), hint="the jobs are freed when the lease ends")
-
-        threading.Thread(target=release, name="release", daemon=True).start()
-        done = released.wait(DRAIN_GRACE_SECONDS)
-        self._leave(0 if done else FENCED, "the drain is past its deadline")
+    def _release(self) -> None:
+        try:
+            self._reins.release()
+            self._is_released = True
+        except NocohostError as error:
+            self._log.error("drain.failed", reason=str(error), hint="the jobs are freed when the lease ends")
 
     def _leave(self, code: int, reason: str) -> None:
         self._has_left = True

@@ -25,6 +25,8 @@ from nocohost.testing.postgres import PostgresServer
 SERVED = "chaos:quick,chaos:slow,chaos:relay,chaos:order,chaos:brittle,chaos:tick"
 MODES = ("!", f"!,{SERVED}", SERVED, "*,-chaos:lonely", "chaos:lonely")
 """Where clients come in, where clients come in and work is done, two that only work, and the sole server of a key."""
+LONGEST_DRAIN = 3.0
+"""How often its time the queue may take to become empty, as long as it becomes emptier: a child starts in seconds."""
 SKEWS = ("-3600", "90", "3600", "step", "-90")
 """By how much the wall clocks of the nodes are off, where the database has a clock of its own."""
 
@@ -115,16 +117,18 @@ async def do_harm(plan: Plan, cluster: Cluster, record: Record) -> None:
 
 
 async def heal(plan: Plan, cluster: Cluster, record: Record, engine: Engine) -> None:
-    """Wait until every node is well again and the queue is empty, or the time for that is over."""
+    """Wait until every node is well again and the queue is empty, or it has not become emptier for long."""
     record.note("heal")
     await cluster.ready()
-    deadline = time.monotonic() + plan.drain_seconds
-    left = -1
-    while left and time.monotonic() < deadline:
+    begun = fallen = time.monotonic()
+    left = fewest = 2**31
+    while left and time.monotonic() < min(fallen + plan.drain_seconds, begun + LONGEST_DRAIN * plan.drain_seconds):
         try:
             left = await asyncio.to_thread(count_unfinished, engine)
         except SQLAlchemyError as error:
             record.note("dump_failed", why=repr(error)[:200])
+        if left < fewest:
+            fewest, fallen = left, time.monotonic()
         await asyncio.sleep(0.2)
     record.note("drained", left=left)
 

@@ -3,15 +3,15 @@
 import asyncio
 import random
 import signal
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import aiohttp
+import psutil
 from cluster import Cluster, Node
 from dump import open_engine
 from producers import TOKEN
-from records import Record, Timing, read_lines
+from records import Line, Record, Timing, read_lines
 from sqlalchemy import text
 
 from nocohost.testing.postgres import PostgresServer
@@ -37,6 +37,10 @@ TERMINATE = (
 )
 
 
+class NobodyFreeError(Exception):
+    """There was no node to harm for long."""
+
+
 class Nemesis:
     """Does harm to a cluster until it is told to stop; several acts may overlap, but each on a node of its own."""
 
@@ -57,6 +61,8 @@ class Nemesis:
         self._server = server
         self._timing = timing
         self._acting: set[asyncio.Task[None]] = set()
+        self._missed: list[str] = []
+        """Acts for which there was no node, to be played at the end."""
         self._long = asyncio.Lock()
         """One node at a time is frozen or cut off for long, so that others are there to take over."""
 
@@ -71,6 +77,9 @@ class Nemesis:
             if not hand and loop.time() < until:
                 hand = self._shuffled(deck)
         await asyncio.gather(*self._acting)
+        for act in self._missed[:]:  # on a busy machine nodes are long in coming back
+            self._begin(act)
+            await asyncio.gather(*self._acting)
 
     def _shuffled(self, deck: Mapping[str, int]) -> list[str]:
         hand = [act for act, times in deck.items() for _ in range(times) if act != "strand"]
@@ -96,14 +105,16 @@ class Nemesis:
     async def _guarded(self, act: str, perform: Callable[[], Awaitable[None]]) -> None:
         try:
             await perform()
+        except NobodyFreeError:
+            self._record.note("nobody_free", act=act)
+            self._missed.append(act)
         except Exception as error:
             self._record.note("nemesis_failed", act=act, why=repr(error))
             raise
 
     async def kill(self) -> None:
         """Kill a node with SIGKILL, and start it again after a moment."""
-        if (node := await self._take(busy=self._dice.random() < 0.8)) is None:
-            return
+        node = await self._take(busy=self._dice.random() < 0.8)
         self._note("kill", node)
         node.send(signal.SIGKILL)
         await node.ended()
@@ -114,8 +125,7 @@ class Nemesis:
     async def freeze(self) -> None:
         """Stop a node in its tracks until its lease is long over, then let it go on."""
         async with self._long:
-            if (node := await self._take(busy=True)) is None:
-                return
+            node = await self._take(busy=True)
             self._note("freeze", node)
             node.send(signal.SIGSTOP)
             await asyncio.sleep(self._timing.lease_seconds * self._dice.uniform(1.4, 1.8))
@@ -125,8 +135,7 @@ class Nemesis:
 
     async def roll(self) -> None:
         """Ask a node to drain, and start it again."""
-        if (node := await self._take(busy=True)) is None:
-            return
+        node = await self._take(busy=True)
         self._note("roll", node)
         node.send(signal.SIGTERM)
         code = await node.ended(self._timing.drain_seconds + 15.0)
@@ -160,8 +169,8 @@ class Nemesis:
     async def stall(self) -> None:
         """Hold back all that one node and the database say to each other, until its lease is over."""
         async with self._long:
-            if (node := await self._take(busy=True)) is None or node.database is None:
-                return
+            node = await self._take(busy=True)
+            assert node.database is not None
             self._note("stall", node)
             late = node.database.late
             await node.database.stall(self._timing.lease_seconds * self._dice.uniform(1.3, 1.6))
@@ -171,8 +180,8 @@ class Nemesis:
 
     async def lose(self) -> None:
         """Lose what the database answers one node, commits included."""
-        if (node := await self._take(requests=True)) is None or node.database is None:
-            return
+        node = await self._take(requests=True)
+        assert node.database is not None
         self._note("lose", node)
         lost = node.database.lost
         await node.database.lose_answers(4, 1.0)
@@ -181,8 +190,8 @@ class Nemesis:
 
     async def cut(self) -> None:
         """Reset all connections of one node to the database."""
-        if (node := await self._take()) is None or node.database is None:
-            return
+        node = await self._take()
+        assert node.database is not None
         self._note("cut", node)
         node.database.cut()
         node.is_held = False
@@ -224,8 +233,8 @@ class Nemesis:
                         continue
                 await asyncio.sleep(0.1)
 
-    async def _take(self, *, requests: bool | None = None, serves: bool = False, busy: bool = False) -> Node | None:
-        """Take a node that nobody has, for oneself, as soon as there is one; None when there is none for long.
+    async def _take(self, *, requests: bool | None = None, serves: bool = False, busy: bool = False) -> Node:
+        """Take a node that nobody has, for oneself, as soon as there is one; raises ``NobodyFreeError`` before long.
 
         With ``busy`` it is the one with the most attempts under way, by the ledger's account.
         """
@@ -239,8 +248,7 @@ class Nemesis:
                 node.is_held = True
                 return node
             await asyncio.sleep(0.1)
-        self._record.note("nobody_free")
-        return None
+        raise NobodyFreeError
 
     def _start_again(self, node: Node) -> None:
         self._cluster.start_node(node)
@@ -251,6 +259,11 @@ class Nemesis:
 
 
 def under_way(node: Node) -> int:
-    """Return how many attempts the present process of a node has begun and not ended."""
-    lines = Counter(line["what"] for line in read_lines(node.folder, "ledger", f"{node.name}-{node.pid}"))
-    return lines["begin"] - lines["end"]
+    """Return how many attempts the present process of a node has begun and not ended, nor lost with their child."""
+    begun: dict[tuple[str, int], Line] = {}
+    for line in read_lines(node.folder, "ledger", f"{node.name}-{node.pid}"):
+        if line["what"] == "begin":
+            begun[line["job"], line["fence"]] = line
+        elif line["what"] == "end":
+            begun.pop((line["job"], line["fence"]), None)
+    return sum("child" not in line or psutil.pid_exists(line["child"]) for line in begun.values())

@@ -57,8 +57,13 @@ def allowance(case: Case, span: Span, story: Story) -> float:
 
 def disturbed(case: Case, attempt: Attempt, span: Span) -> bool:
     """Tell whether the node that took over had troubles of its own."""
+    return troubled(case, attempt.process, span)
+
+
+def troubled(case: Case, process: Process, span: Span) -> bool:
+    """Tell whether a node was frozen or cut off within the span, or answers to it were lost."""
     troubles = [("freeze", "thaw"), ("stall", "flow"), ("lose", "lost")]
-    spans = [one for begin, end in troubles for one in case.spans(begin, end, attempt.process)]
+    spans = [one for begin, end in troubles for one in case.spans(begin, end, process)]
     return any(meet(span, one) for one in spans)
 
 
@@ -105,14 +110,15 @@ def drains_end_well(case: Case) -> Iterator[Finding]:
             one["t"] for one in case.evidence.nemesis if one["what"] == "roll" and one.get("pid") == line["pid"]
         )
         span = (begun - timing.lease_seconds, line["t"] + timing.lease_seconds)
-        if any(meet(span, outage) for outage in case.outages):
+        if any(meet(span, outage) for outage in case.outages) or troubled(case, process, span):
             continue
         seconds, allowed = line["t"] - begun, timing.drain_seconds + LEAVING_SECONDS + case.starved(span)
         if line["exit"] != 0 or seconds > allowed:
             yield Finding(
                 "P6 drain", f"{line['node']} left after {seconds:.1f} s ({allowed:.1f} s allowed) with {line['exit']}"
             )
-        yield from handed_back(case, process, begun)
+        if line["exit"] == 0:
+            yield from handed_back(case, process, begun)
 
 
 def handed_back(case: Case, process: tuple[str, int], begun: float) -> Iterator[Finding]:

@@ -363,6 +363,11 @@ def test_a_drain_that_ended_badly(seconds, code):
     assert rolled(1.0, 0).rules() == []
 
 
+def test_a_node_that_thaws_and_drains_may_know_that_its_lease_is_over():
+    tale = rolled(0.2, 70).harmed(25.0, "freeze", OTHER).harmed(29.9, "thaw", OTHER)
+    assert tale.rules() == []
+
+
 def test_a_drain_whose_jobs_had_to_wait_for_the_lease():
     tale = rolled(1.5, 0).accepted("Z", "z").ran("z", node=OTHER, began=29.0, ended=31.2, outcome="interrupted")
     tale.ran("z", 2, "node-5", began=36.0, ended=37.0).done("z", 2, "node-5", losses=2)

@@ -1,9 +1,11 @@
 """The watch's three deadlines, by a clock that the test turns and an exit that it sees."""
 
+import threading
+
 import pytest
 
 from nocohost.api.errors import StoreUnavailableError
-from nocohost.queue.watch import DRAIN_GRACE_SECONDS, FENCED, Reins, Watch
+from nocohost.queue.watch import DRAIN_GRACE_SECONDS, FENCED, RELEASE_SECONDS, Reins, Watch
 
 LEASE = 15.0
 
@@ -18,6 +20,8 @@ class Node:
         self.asked = []
         self.answers = True
         self.release_fails = False
+        self.may_release = threading.Event()
+        self.may_release.set()
         reins = Reins(
             call_soon=self._call_soon,
             fence=lambda: self.told.append("fence"),
@@ -34,9 +38,16 @@ class Node:
             call()
 
     def _release(self):
+        assert self.may_release.wait(60)
         if self.release_fails:
             raise StoreUnavailableError("away")
         self.told.append("released")
+
+    def look_past_the_drain(self, at):
+        """Look at an instant, and again when the thread that it started is through."""
+        self.look_at(at)
+        self.watch._releasing.join(60)
+        return self.look_at(at)
 
     def look_at(self, *instants):
         for self.now in instants:
@@ -105,13 +116,39 @@ def test_a_process_that_was_frozen_as_a_whole_asks_its_loop_anew(node):
 def test_a_drain_past_its_deadline_hands_the_jobs_back_and_ends_with_0(node):
     node.watch.drain_within(1.0)
     assert node.look_at(0.5, 1.0) == []
-    assert node.look_at(1.0 + DRAIN_GRACE_SECONDS) == ["released", 0]
+    assert node.look_past_the_drain(1.0 + DRAIN_GRACE_SECONDS) == ["released", 0]
 
 
 def test_a_drain_whose_jobs_cannot_be_handed_back_ends_with_70(node):
     node.release_fails = True
     node.watch.drain_within(0.0)
-    assert node.look_at(DRAIN_GRACE_SECONDS) == [FENCED]
+    assert node.look_past_the_drain(DRAIN_GRACE_SECONDS) == [FENCED]
+
+
+def test_a_database_that_is_slow_to_take_the_jobs_back_is_given_time(node):
+    node.may_release.clear()
+    node.watch.drain_within(1.0)
+    late = 1.0 + DRAIN_GRACE_SECONDS
+    assert node.look_at(late, late + RELEASE_SECONDS - 0.1) == []
+    node.may_release.set()
+    assert node.look_past_the_drain(late + RELEASE_SECONDS - 0.1) == ["released", 0]
+
+
+def test_it_is_not_given_more_time_than_the_lease_has_left(node):
+    node.may_release.clear()
+    node.busy = 1
+    node.watch.drain_within(1.0)
+    assert node.look_at(1.0 + DRAIN_GRACE_SECONDS) == []
+    assert node.look_at(LEASE) == [FENCED]
+    node.may_release.set()
+
+
+def test_a_database_that_does_not_answer_ends_it_with_70(node):
+    node.may_release.clear()
+    node.watch.drain_within(1.0)
+    late = 1.0 + DRAIN_GRACE_SECONDS
+    assert node.look_at(late, late + RELEASE_SECONDS) == [FENCED]
+    node.may_release.set()
 
 
 def test_a_drain_that_is_through_is_not_enforced_any_more(node):
