@@ -2,24 +2,17 @@
 
 import json
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 
 import pytest
-from probes.web_door import NoDatabase, Tokens, fake_app, open_door
-from pydantic import BaseModel, Field
-from sqlalchemy import update
+from integration.jobs_api_bench import ADMIN, enqueued, get, open_api_on, post
+from probes.web_door import NoDatabase
 
 from nocohost.api.errors import StoreUnavailableError
-from nocohost.api.service import JobType
 from nocohost.node.identity import new_id
-from nocohost.queue.enqueue import JobQueue
-from nocohost.queue.lookout import Lookout
 from nocohost.store.jobs import drop_job
 from nocohost.store.nodes import NodeRecord, register_node
-from nocohost.store.schema import history, jobs
 from nocohost.testing.clock import FakeClock
 
-ADMIN = "nch_ada_secret"
 JOB_FIELDS = {
     "id", "key", "state", "attempts", "priority", "group", "run_at", "enqueued_at", "started_at", "finished_at", "node",
     "orphan", "value", "last_error", "progress", "warnings",
@@ -27,29 +20,9 @@ JOB_FIELDS = {
 UNKNOWN_ID = "01234567-89ab-7def-8123-456789abcdef"
 
 
-class Invoice(BaseModel):
-    order: int = Field(gt=0)
-    note: str = ""
-
-
-TYPES = {"shop:invoice": JobType("shop:invoice", payload=Invoice, priority=3), "shop:mail": JobType("shop:mail")}
-
-
 @pytest.fixture
 def clock():
     return FakeClock()
-
-
-@asynccontextmanager
-async def open_api_on(database, clock=None, policy="park", **parts):
-    lookout = Lookout(database, clock=clock or FakeClock(), look_seconds=10.0, refuses=policy == "refuse")
-    queue = JobQueue(
-        database, TYPES.get, keys=TYPES, external_keys=("other:image",), payload_bytes=2000, lookout=lookout
-    )
-    app = fake_app(database=database, queue=queue)
-    tokens = Tokens(ada=["admin"], viewer=["read"], enqueuer=["job.enqueue"], operator=["operate"])
-    async with open_door(app=app, tokens=tokens, declared=dict.fromkeys(TYPES, "shop"), **parts) as door:
-        yield door
 
 
 @pytest.fixture
@@ -61,20 +34,6 @@ def open_api(database, clock):
 def open_api_alone():
     """What is refused here is refused before the database is asked; without one, anything else would be a 500."""
     return lambda: open_api_on(NoDatabase())
-
-
-async def post(door, path="/api/v1/jobs", token=ADMIN, headers=None, **body):
-    return await door.ask("POST", path, token=token, body=json.dumps(body).encode(), headers=headers)
-
-
-async def get(door, path, token=ADMIN):
-    return await door.ask("GET", path, token=token)
-
-
-async def enqueued(door, **more):
-    answer = await post(door, **{"key": "shop:invoice", "payload": {"order": 1}, **more})
-    assert answer.status == 202, answer.body
-    return answer.json()
 
 
 async def test_a_job_is_accepted_with_202_and_its_location(open_api):
@@ -297,72 +256,6 @@ async def test_an_id_that_is_none_is_404_like_one_that_is_unknown(open_api_alone
             answer = await door.ask(method, f"/api/v1/jobs/{job_id}{path}", token=ADMIN)
             assert (answer.status, answer.json()["code"]) == (404, "queue.job_not_found")
             assert len(answer.body) < 600
-
-
-async def test_jobs_are_operated_on(open_api, database):
-    async with open_api() as door:
-        job = await enqueued(door)
-        path = f"/api/v1/jobs/{job['id']}"
-        assert (await post(door, f"{path}/retry")).json()["code"] == "queue.conflict"
-        cancelled = await post(door, f"{path}/cancel")
-        assert (cancelled.status, cancelled.json()["state"]) == (200, "cancelled")
-        retried = await post(door, f"{path}/retry")
-        assert (retried.status, retried.json()["state"], retried.json()["attempts"]) == (200, "pending", 0)
-        dropped = await post(door, f"{path}/drop")
-        assert (dropped.status, dropped.json()["id"]) == (200, job["id"])
-        assert (await get(door, path)).status == 404
-
-
-async def test_a_running_job_is_only_asked_to_stop(open_api, database):
-    async with open_api() as door:
-        job = await enqueued(door)
-        node = NodeRecord(new_id(), "right", "*", False, ["shop:invoice"], "0.1.0", {})
-        async with database.begin() as connection:
-            await register_node(connection, node, lease_seconds=60, state="serving")
-            await connection.execute(
-                update(jobs).where(jobs.c.id == job["id"]).values(state="running", node_id=node.id, claim_id=new_id())
-            )
-        answer = await post(door, f"/api/v1/jobs/{job['id']}/cancel")
-        assert (answer.status, answer.json()["state"], answer.json()["node"]) == (202, "running", node.id)
-        assert (await post(door, f"/api/v1/jobs/{job['id']}/drop")).status == 409
-
-
-async def test_a_dead_letter_is_retried(open_api, database):
-    async with open_api() as door:
-        job = await enqueued(door)
-        path = f"/api/v1/jobs/{job['id']}"
-        await post(door, f"{path}/cancel")
-        async with database.begin() as connection:
-            dead = {"state": "dead", "last_error": "out of attempts", "finished_at": datetime.now(UTC) - timedelta(1)}
-            await connection.execute(update(history).where(history.c.id == job["id"]).values(dead))
-        assert (await get(door, path)).json()["last_error"] == "out of attempts"
-        assert (await post(door, f"{path}/retry")).json()["state"] == "pending"
-
-
-@pytest.mark.parametrize(
-    ("token", "allowed"),
-    [
-        ("", set()),
-        ("nch_viewer_secret", {"read"}),
-        ("nch_enqueuer_secret", {"enqueue"}),
-        ("nch_operator_secret", {"read", "operate"}),
-        (ADMIN, {"read", "enqueue", "operate"}),
-    ],
-)
-async def test_who_may_do_what(open_api, token, allowed):
-    async with open_api() as door:
-        job = (await enqueued(door))["id"]
-        refused = 403 if token else 401
-        tried = {
-            "read": [("GET", "/api/v1/jobs"), ("GET", f"/api/v1/jobs/{job}"), ("GET", "/api/v1/nodes")],
-            "enqueue": [("POST", "/api/v1/jobs")],
-            "operate": [("POST", f"/api/v1/jobs/{job}/{verb}") for verb in ("cancel", "retry", "drop")],
-        }
-        body = json.dumps({"key": "shop:mail", "payload": {}}).encode()
-        for right, requests in tried.items():
-            for method, path in requests:
-                answer = await door.ask(method, path, token=token, body=body if method == "POST" else b"")
-                assert answer.status in ({200, 202} if right in allowed else {refused}), f"{method} {path}"
 
 
 async def test_a_database_that_is_away_is_503_and_when_to_come_again(open_api, database, monkeypatch):
