@@ -5,12 +5,14 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from builtin_plugins.async_task import BlockingTask, RowError, TaskFailedError, TaskKind, TaskResult
+from builtin_plugins.exchange.ahead import ahead
 from builtin_plugins.exchange.compiling import Machine, compile_import
 from builtin_plugins.exchange.errors import FileRefusedError, ImportRefusedError, RowsRefusedError
 from builtin_plugins.exchange.import_form import ImportParams
 from builtin_plugins.exchange.source.batch import Batch, Misfit, Source
 from builtin_plugins.exchange.source.opening import open_source
 from builtin_plugins.exchange.standing import Standing, rows_of
+from builtin_plugins.exchange.writing.chunk import Chunk
 from nocohost import App, hookimpl
 
 if TYPE_CHECKING:
@@ -81,8 +83,7 @@ class Import:
     def _check(self) -> None:
         """Convert every row and write none; a file that does not fit is known for all that is wrong with it."""
         standing, params = self._standing, self._params
-        for batch in self._batches(standing.checked):
-            chunk, misfits = self._machine.convert(batch)
+        for batch, chunk, misfits in self._converted(standing.checked):
             standing.checked = batch.last
             standing.wrong += rows_of(misfits)
             if params.dry_run:
@@ -103,8 +104,7 @@ class Import:
 
     def _write(self) -> None:
         standing, params = self._standing, self._params
-        for batch in self._batches(standing.row):
-            chunk, misfits = self._machine.convert(batch)
+        for batch, chunk, misfits in ahead(self._converted(standing.row)):
             if misfits and self._stops:
                 raise RowsRefusedError(misfits, self._what_now())
             room = 0 if self._stops else params.max_errors - standing.counts.refused - rows_of(misfits)
@@ -124,8 +124,9 @@ class Import:
         with self._task.transaction() as connection:
             self._machine.writer.finish(connection)
 
-    def _batches(self, done: int) -> Iterator[Batch]:
-        return self._source.batches(self._machine.chunk_rows, max(done, self._params.after_row))
+    def _converted(self, done: int) -> Iterator[tuple[Batch, Chunk, list[Misfit]]]:
+        for batch in self._source.batches(self._machine.chunk_rows, max(done, self._params.after_row)):
+            yield batch, *self._machine.convert(batch)
 
     def _tell(self, batch: Batch, unit: str) -> None:
         done = batch.last - self._source.header

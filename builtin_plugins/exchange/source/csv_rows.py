@@ -15,6 +15,7 @@ from builtin_plugins.exchange.source.lines import lines_of
 SEPARATORS = ",;\t|"
 LOOKED_AT = 50
 """So many rows tell what separates the cells."""
+SKIPPED_AT_ONCE = 10_000
 NAMES: Mapping[str, str] = {"\t": "tab"}
 
 
@@ -27,7 +28,7 @@ class CsvSource:
         self._encoding = encoding
         self._separator = separator or find_separator(self._lines(), header_row)
         self.facts = {"format": "csv", **encoding.facts, "separator": self._separator}
-        self.header, titles = next(self._rows(header_row), (0, None))
+        self.header, titles = self._first(header_row)
         if titles is None:
             raise FileRefusedError("the file is empty", hint="its first row has the titles of the columns")
         self.titles: Sequence[str] = titles
@@ -35,15 +36,12 @@ class CsvSource:
 
     def batches(self, size: int, after: int) -> Iterator[Batch]:
         """Yield the rows after the header and after row ``after``."""
-        first = max(after, self.header) + 1
+        number = max(after, self.header)
         rows = self._reader()
-        skipped = sum(1 for _ in self._guarded(islice(rows, first - 1), 0))
-        if skipped < first - 1:
-            return
-        number = first
-        guarded = self._guarded(rows, first - 1)
-        while batch := list(islice(guarded, size)):
-            yield aligned(range(number, number + len(batch)), batch, len(self.titles), number + len(batch) - 1)
+        for start in range(0, number, SKIPPED_AT_ONCE):
+            _take(rows, min(SKIPPED_AT_ONCE, number - start), start)
+        while batch := _take(rows, size, number):
+            yield aligned(range(number + 1, number + len(batch) + 1), batch, len(self.titles), number + len(batch))
             number += len(batch)
 
     def _lines(self) -> Iterator[str]:
@@ -52,20 +50,26 @@ class CsvSource:
     def _reader(self) -> Iterator[list[str]]:
         return csv.reader(self._lines(), delimiter=self._separator, strict=True)
 
-    def _rows(self, start: int) -> Iterator[tuple[int, list[str]]]:
-        """Yield the rows from the number ``start`` that are not blank, each with its number."""
-        for number, row in enumerate(self._guarded(self._reader(), 0), start=1):
-            if row and number >= start:
-                yield number, row
+    def _first(self, start: int) -> tuple[int, list[str] | None]:
+        """Return the first row from the number ``start`` that is not blank, and its number."""
+        rows = self._reader()
+        number = 0
+        while some := _take(rows, 1, number):
+            number += 1
+            if some[0] and number >= start:
+                return number, some[0]
+        return 0, None
 
-    def _guarded(self, rows: Iterator[list[str]], done: int) -> Iterator[list[str]]:
-        """Yield the rows; what Python's reader refuses is told by the number of the row, and in plain words."""
-        try:
-            for row in rows:
-                done += 1
-                yield row
-        except csv.Error as error:
-            raise FileRefusedError(f"row {done + 1} is no CSV: {_words(str(error))}", code="exchange.csv") from error
+
+def _take(rows: Iterator[list[str]], count: int, done: int) -> list[list[str]]:
+    """Return the next rows; what Python's reader refuses is told by the number of the row, and in plain words."""
+    taken: list[list[str]] = []
+    try:
+        taken.extend(islice(rows, count))  # which keeps what came before an error
+    except csv.Error as error:
+        number = done + len(taken) + 1
+        raise FileRefusedError(f"row {number} is no CSV: {_words(str(error))}", code="exchange.csv") from error
+    return taken
 
 
 def find_separator(lines: Iterator[str], header_row: int = 1) -> str:

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any, BinaryIO
 
 from builtin_plugins.exchange.errors import FileRefusedError
+from builtin_plugins.exchange.source.batch import MAX_ROW_LETTERS
 
 KNOWN: Sequence[str] = (
     "utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "ascii",
@@ -61,11 +62,12 @@ def known_encoding(name: str) -> str:
     raise ValueError(f"{name[:40]!r} is no known encoding; known: {', '.join(KNOWN)}")
 
 
-def survey(file: BinaryIO, declared: str | None) -> Encoding:
+def survey(file: BinaryIO, declared: str | None, *, universal: bool = True) -> Encoding:
     """Read ``file`` once from its begin, and return its encoding, which fits every byte of it.
 
     Raises ``FileRefusedError`` with the place of the first byte that does not fit. What fits is decided before a row is
-    imported: half a file is worth less than none.
+    imported: half a file is worth less than none. So is a line that would not fit into memory; ``universal`` lets a
+    lone CR end one.
     """
     file.seek(0)
     head = file.read(4)
@@ -74,16 +76,26 @@ def survey(file: BinaryIO, declared: str | None) -> Encoding:
         name += "-le"
     decoder = codecs.getincrementaldecoder(name)("strict")
     file.seek(skip)
-    lines, place = 0, skip
+    lines, place, length = 0, skip, 0
+    ends = "\r\n" if universal else "\n"
     while True:
         piece = file.read(PIECE)
         kept = len(decoder.getstate()[0])
         try:
-            lines += decoder.decode(piece, final=not piece).count("\n")
+            text = decoder.decode(piece, final=not piece)
         except UnicodeDecodeError as error:
             at = place - kept + error.start
             lines += error.object[: error.start].decode(name, "ignore").count("\n")
             raise _unreadable(file, name, at, lines + 1, is_end=not piece) from error
+        found = [text.find(end) for end in ends if end in text]
+        length += min(found, default=len(text))
+        if length > MAX_ROW_LETTERS:
+            raise FileRefusedError(
+                f"line {lines + 1} has more than {MAX_ROW_LETTERS} letters", hint="is this a file of rows at all?"
+            )
+        if found:
+            length = len(text) - max(map(text.rfind, ends)) - 1
+        lines += text.count("\n")
         if not piece:
             return Encoding(name, skip, lines)
         place += len(piece)

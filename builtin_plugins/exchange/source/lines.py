@@ -1,30 +1,21 @@
-"""Text as lines of bounded length, in memory that does not grow."""
+"""Text as lines, in memory that does not grow: how long they are is surveyed before."""
 
 import io
 from collections.abc import Iterator
-from functools import partial
 from typing import BinaryIO, cast
 
-from builtin_plugins.exchange.errors import FileRefusedError
-from builtin_plugins.exchange.source.batch import MAX_ROW_LETTERS
 from builtin_plugins.exchange.source.encoding import Encoding
 
 BUFFER = 256 * 1024
 
 
 def lines_of(file: BinaryIO, encoding: Encoding, *, universal: bool = True) -> Iterator[str]:
-    r"""Yield the lines with their ends; ``universal`` takes a lone CR for one, as CSV does, else only LF ends them."""
+    r"""Return the lines with their ends; ``universal`` takes a lone CR for one, as CSV does, else only LF ends them."""
     file.seek(encoding.skip)
-    text = io.TextIOWrapper(
-        cast("io.BufferedReader", _Unclosed(file)), encoding.name, "strict", newline="" if universal else "\n"
-    )
+    raw = cast("io.BufferedReader", _Unclosed(file))
+    text = io.TextIOWrapper(raw, encoding.name, "strict", newline="" if universal else "\n")
     text._CHUNK_SIZE = BUFFER  # type: ignore[attr-defined]  # fewer, larger reads; it is only a hint
-    for number, line in enumerate(iter(partial(text.readline, MAX_ROW_LETTERS), ""), start=1):
-        if len(line) >= MAX_ROW_LETTERS:
-            raise FileRefusedError(
-                f"line {number} has more than {MAX_ROW_LETTERS} letters", hint="is this a file of rows at all?"
-            )
-        yield line
+    return text
 
 
 class _Unclosed(io.BufferedIOBase):

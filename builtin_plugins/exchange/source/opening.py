@@ -41,7 +41,7 @@ def open_source(file: BinaryIO, layout: Layout, facts: Mapping[str, Any] | None 
     if form == "xlsx":
         source = XlsxSource(file, layout.sheet, layout.header_row)
     else:
-        encoding = _encoding(file, layout, facts)
+        encoding = _encoding(file, layout, facts, universal=form == "csv")
         if form == "csv":
             separator = (facts or {}).get("separator") or layout.separator
             source = CsvSource(file, encoding, separator, layout.header_row)
@@ -52,10 +52,10 @@ def open_source(file: BinaryIO, layout: Layout, facts: Mapping[str, Any] | None 
     return source
 
 
-def _encoding(file: BinaryIO, layout: Layout, facts: Mapping[str, Any] | None) -> Encoding:
+def _encoding(file: BinaryIO, layout: Layout, facts: Mapping[str, Any] | None, *, universal: bool) -> Encoding:
     if facts:
         return Encoding(facts["encoding"], facts["skip"], facts["lines"])
-    return survey(file, layout.encoding)
+    return survey(file, layout.encoding, universal=universal)
 
 
 def _format(file: BinaryIO, layout: Layout) -> str:

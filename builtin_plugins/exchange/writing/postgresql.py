@@ -14,6 +14,7 @@ from sqlalchemy import (
     exists,
     func,
     literal_column,
+    or_,
     select,
     text,
     update,
@@ -25,6 +26,7 @@ from builtin_plugins.exchange.conversion.copy_text import copy_text
 from builtin_plugins.exchange.mode import Mode
 from builtin_plugins.exchange.writing.chunk import Chunk, Counts
 from builtin_plugins.exchange.writing.target import Target
+from nocohost import Kind
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -177,7 +179,11 @@ class PostgresqlWriter:
         statement: Any = pg_insert(target.table).from_select(list(self._names), query)
         changes = {**target.renewed, **{one: statement.excluded[one] for one in target.changed}}
         key = [target.column(one) for one in target.key]
-        statement = statement.on_conflict_do_update(index_elements=key, set_=changes)
+        differs: Any = None
+        if not any(field.kind is Kind.JSON for field in target.fields):  # which the type json cannot tell
+            pairs = [target.column(one).is_distinct_from(statement.excluded[one]) for one in target.changed]
+            differs = or_(*pairs)
+        statement = statement.on_conflict_do_update(index_elements=key, set_=changes, where=differs)
         if not told:
             written = statement.returning(FRESH.label("fresh")).cte("written")
             counting = select(func.count().filter(written.c.fresh), func.count()).select_from(written)
