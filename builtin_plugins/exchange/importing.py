@@ -1,6 +1,7 @@
 """The kind ``import``: a file's rows into a resource, chunk by chunk, each there with where to go on, or not at all."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -103,26 +104,32 @@ class Import:
             self._task.save_checkpoint(standing.as_json())
 
     def _write(self) -> None:
-        standing, params = self._standing, self._params
-        for batch, chunk, misfits in ahead(self._converted(standing.row)):
-            if misfits and self._stops:
-                raise RowsRefusedError(misfits, self._what_now())
-            room = 0 if self._stops else params.max_errors - standing.counts.refused - rows_of(misfits)
-            with self._task.transaction() as connection:
-                counts, refused = self._machine.write(connection, chunk, room)
-                if refused and self._stops:
-                    raise RowsRefusedError(refused, self._what_now())  # takes the chunk back
-                counts.refused += rows_of(misfits)
-                if standing.counts.refused + counts.refused > params.max_errors:
-                    raise RowsRefusedError([*misfits, *refused], self._what_now())
-                standing.counts.add(counts)
-                standing.row = batch.last
-                if misfits or refused:
-                    self._task.add_row_errors(map(_row_error, sorted([*misfits, *refused])))
-                self._task.save_checkpoint(standing.as_json())
-            self._tell(batch, "rows")
+        standing = self._standing
+        with closing(ahead(self._converted(standing.row))) as chunks:
+            for batch, chunk, misfits in chunks:
+                self._write_chunk(batch, chunk, misfits)
         with self._task.transaction() as connection:
             self._machine.writer.finish(connection)
+
+    def _write_chunk(self, batch: Batch, chunk: Chunk, misfits: list[Misfit]) -> None:
+        """Write what fits of a chunk, what does not, and where to go on, in one transaction."""
+        standing, params = self._standing, self._params
+        if misfits and self._stops:
+            raise RowsRefusedError(misfits, self._what_now())
+        room = 0 if self._stops else params.max_errors - standing.counts.refused - rows_of(misfits)
+        with self._task.transaction() as connection:
+            counts, refused = self._machine.write(connection, chunk, room)
+            if refused and self._stops:
+                raise RowsRefusedError(refused, self._what_now())  # takes the chunk back
+            counts.refused += rows_of(misfits)
+            if standing.counts.refused + counts.refused > params.max_errors:
+                raise RowsRefusedError([*misfits, *refused], self._what_now())
+            standing.counts.add(counts)
+            standing.row = batch.last
+            if misfits or refused:
+                self._task.add_row_errors(map(_row_error, sorted([*misfits, *refused])))
+            self._task.save_checkpoint(standing.as_json())
+        self._tell(batch, "rows")
 
     def _converted(self, done: int) -> Iterator[tuple[Batch, Chunk, list[Misfit]]]:
         for batch in self._source.batches(self._machine.chunk_rows, max(done, self._params.after_row)):
