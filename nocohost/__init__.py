@@ -83,8 +83,11 @@ if TYPE_CHECKING:
     from nocohost.api.storage import StoredFile as StoredFile
     from nocohost.api.version import VERSION as VERSION
     from nocohost.cli.app import pass_app as pass_app
+    from nocohost.web.downloads import send_file as send_file
     from nocohost.web.keys import APP as APP
     from nocohost.web.keys import PRINCIPAL as PRINCIPAL
+    from nocohost.web.uploads import ReceivedForm as ReceivedForm
+    from nocohost.web.uploads import receive_form as receive_form
 
 _HOMES: Mapping[str, tuple[str, ...]] = {
     "api.app": ("App", "Database", "Hooks", "Lock", "Locks", "Node", "Queue", "Schedules", "Signals"),
@@ -135,7 +138,9 @@ _HOMES: Mapping[str, tuple[str, ...]] = {
     "api.storage": ("Storage", "StoredFile"),
     "api.version": ("VERSION",),
     "cli.app": ("pass_app",),
+    "web.downloads": ("send_file",),
     "web.keys": ("APP", "PRINCIPAL"),
+    "web.uploads": ("ReceivedForm", "receive_form"),
 }
 
 __all__ = [
@@ -183,6 +188,7 @@ __all__ = [
     "Queue",
     "QueueError",
     "Rate",
+    "ReceivedForm",
     "Record",
     "RecordConflictError",
     "RecordNotFoundError",
@@ -214,7 +220,9 @@ __all__ = [
     "hookimpl",
     "hookspec",
     "pass_app",
+    "receive_form",
     "route",
+    "send_file",
 ]
 
 

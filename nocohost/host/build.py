@@ -17,6 +17,8 @@ from nocohost.plugins.entry import MIGRATIONS
 from nocohost.queue.enqueue import JobQueue
 from nocohost.queue.lookout import Lookout
 from nocohost.queue.schedule_door import ScheduleDoor
+from nocohost.storage.choice import shelves_for
+from nocohost.storage.door import FileStorage
 from nocohost.store.database import SqlDatabase, open_database
 from nocohost.store.hints import SCHEDULE, Hints, make_hints
 from nocohost.store.locks import LeaseLocks
@@ -39,6 +41,7 @@ class NodeParts:
     hints: Hints
     locks: LeaseLocks
     signals: HintSignals
+    storage: FileStorage
     clock: Clock
     log: Log
 
@@ -58,7 +61,13 @@ class NodeParts:
         orders = StandingOrders(self.database, declared, queue)
         resources = SqlResources(self.database, declared, queue, orders)
         self.app.open(
-            self.database, queue, locks=self.locks, signals=self.signals, schedules=schedules, resources=resources
+            self.database,
+            queue,
+            locks=self.locks,
+            signals=self.signals,
+            schedules=schedules,
+            resources=resources,
+            storage=self.storage,
         )
         return schedules
 
@@ -134,4 +143,9 @@ def build_node(
     hints = make_hints(database, clock=clock, log=log)
     locks = LeaseLocks(database, hints, node_id=identity.id, clock=clock, log=log)
     signals = HintSignals(hints, log=log)
-    return NodeParts(settings, mode, catalogue, declarations, app, database, hints, locks, signals, clock, log)
+    storage = FileStorage(
+        database,
+        shelves_for(settings.storage.url, database, settings.data_dir),
+        max_file_mib=settings.storage.max_file_mib,
+    )
+    return NodeParts(settings, mode, catalogue, declarations, app, database, hints, locks, signals, storage, clock, log)

@@ -10,6 +10,7 @@ from nocohost.api.errors import StoreError
 from nocohost.api.version import VERSION
 from nocohost.host.build import NodeParts
 from nocohost.host.cluster_view import ClusterView
+from nocohost.host.files import FileSweep
 from nocohost.host.rooms import Rooms
 from nocohost.host.schedules import make_schedule_loop
 from nocohost.host.status import NodeState, NodeStatus
@@ -242,6 +243,7 @@ class Work:
             history_seconds=history_seconds,
         )
         loops = {"sweep": sweep.run(), "upkeep": upkeep.run(), "alarm": self._view.watch()}
+        loops["files"] = FileSweep(parts.storage, clock=parts.clock, log=parts.log).run()
         if self._services:
             loops |= {"consumer": self._consumer.run(), "schedules": self._schedules.run()}
         return loops

@@ -125,6 +125,24 @@ class QueueSettings(Part):
         return Timing(0.75, 3.0, 0.5, 2.0) if self.profile == "fast" else Timing(3.0, 15.0, 2.0)
 
 
+class StorageSettings(Part):
+    """Where uploads and results are kept."""
+
+    url: str | None = Field(
+        None,
+        repr=False,
+        description="what holds stored files: database:, file:///… or s3://…; unset: data_dir, on PostgreSQL database:",
+    )
+    max_file_mib: Size = Field(1024, description="largest file that is stored, in MiB")
+
+    @field_validator("url")
+    @classmethod
+    def _scheme_is_known(cls, url: str | None) -> str | None:
+        if url is not None and url != "database:" and not url.startswith(("file:///", "s3://")):
+            raise ValueError("should be database:, or start with file:/// or s3://")
+        return url
+
+
 class LogSettings(Part):
     """The log, written to standard output."""
 
@@ -166,6 +184,7 @@ class Settings(Part):
     http: HttpSettings = HttpSettings()
     admin: AdminSettings = AdminSettings()
     queue: QueueSettings = QueueSettings()
+    storage: StorageSettings = StorageSettings()
     log: LogSettings = LogSettings()
     plugins: dict[str, dict[str, Any]] = Field(
         default_factory=dict, repr=False, description="settings of plugins, as written; each plugin declares its own"

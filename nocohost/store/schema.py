@@ -6,6 +6,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Float,
+    ForeignKey,
     Index,
     Integer,
     LargeBinary,
@@ -239,6 +240,36 @@ locks = Table(
     Column("lease_until", Instant),
 )
 """Locks by name. A row stays when its lock is free, for its fence must never fall."""
+
+files = Table(
+    "nocohost_files",
+    metadata,
+    Column("id", Uuid(as_uuid=False), primary_key=True),
+    Column("name", Text, nullable=False, comment="for people; no path is ever made of it"),
+    Column("media_type", Text, nullable=False),
+    Column("owner", Text, comment="id of a principal"),
+    Column("place", Text, nullable=False, comment="what holds the bytes: database, file or s3"),
+    Column("size", BigInteger, comment="in bytes; null while it is written"),
+    Column("sha256", Text, comment="null while it is written, and then the file is nobody's to see"),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant, comment="the bytes are erased after it; null: when the file is removed"),
+    Index(
+        "nocohost_files_expires",
+        "expires_at",
+        postgresql_where=text("expires_at IS NOT NULL"),
+        sqlite_where=text("expires_at IS NOT NULL"),
+    ),
+)
+"""Stored files, wherever their bytes are."""
+
+chunks = Table(
+    "nocohost_chunks",
+    metadata,
+    Column("file_id", Uuid(as_uuid=False), ForeignKey("nocohost_files.id"), primary_key=True),
+    Column("start", BigInteger, primary_key=True, comment="where in the file it starts"),
+    Column("data", LargeBinary, nullable=False),
+)
+"""The bytes of files that are in the database."""
 
 tokens = Table(
     "nocohost_tokens",

@@ -14,6 +14,7 @@ FLOORS: Mapping[str, int] = {
     "web": 4,
     "queue": 4,
     "child": 4,
+    "storage": 4,
     "host": 5,
     "cli": 6,
     "testing": 6,
