@@ -58,6 +58,7 @@ class FileStorage:
         async with self._database.begin() as connection:
             await files.insert_draft(connection, row, seconds=DRAFT_SECONDS)
         draft: Draft | None = None
+        stored: StoredFile | None = None
         try:
             draft = await self._shelf.open(row.id)
             size, sha256 = await self._fill(draft, row, content, limit)
@@ -68,9 +69,9 @@ class FileStorage:
                 )
             if stored is None:
                 raise _too_slow(row)
-        except BaseException:
-            await asyncio.shield(self._abandon(row.id, draft))
-            raise
+        finally:
+            if stored is None:
+                await asyncio.shield(self._abandon(row.id, draft))
         return stored
 
     async def read(self, id: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:  # noqa: A002

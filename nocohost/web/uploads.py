@@ -30,6 +30,7 @@ class _Parts:
     room: int
     fields: dict[str, str] = field(default_factory=dict)
     files: dict[str, StoredFile] = field(default_factory=dict)
+    are_whole: bool = False
 
 
 async def receive_form(request: web.Request, *, max_bytes: int | None = None) -> ReceivedForm:
@@ -46,9 +47,10 @@ async def receive_form(request: web.Request, *, max_bytes: int | None = None) ->
     parts = _Parts(request.app[BODY_BYTES])
     try:
         await _read(request, parts, max_bytes)
-    except BaseException:
-        await asyncio.shield(_remove(request, parts))
-        raise
+        parts.are_whole = True
+    finally:
+        if not parts.are_whole:
+            await asyncio.shield(_remove(request, parts))
     return ReceivedForm(parts.fields, parts.files)
 
 

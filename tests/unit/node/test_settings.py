@@ -44,6 +44,8 @@ VALID: Mapping[str, tuple[str, object]] = {
     "queue.unserved": ("Refuse", "refuse"),
     "queue.payload_bytes": ("100", 100),
     "queue.history_seconds": ("0", 0.0),
+    "storage.url": ("s3://bucket/files", "s3://bucket/files"),
+    "storage.max_file_mib": ("5", 5),
     "log.level": ("DEBUG", "debug"),
     "log.format": ("json", "json"),
 }
@@ -76,6 +78,8 @@ INVALID: Mapping[str, str] = {
     "queue.unserved": "drop",
     "queue.payload_bytes": "-5",
     "queue.history_seconds": "a week",
+    "storage.url": "ftp://server",
+    "storage.max_file_mib": "0",
     "log.level": "loud",
     "log.format": "xml",
 }
