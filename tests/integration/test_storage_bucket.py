@@ -115,7 +115,7 @@ async def test_a_server_that_cannot_be_reached_is_said(make):
     ("url", "told"),
     [
         ("s3://", "names no bucket"),
-        ("s3://bucket?endpiont=http://x", "'endpiont' is no option"),
+        ("s3://bucket?address=http://x", "'address' is no option"),
         ("file://host/folder", "names no directory"),
         ("file:///folder?x=y", "names no directory"),
         ("ftp://x", "of no kind"),
