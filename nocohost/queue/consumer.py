@@ -189,10 +189,12 @@ class Consumer:
                     rows += await self._limits.claim(new_claim_id(), limited, places)
             except StoreConflictError:
                 self._looks = LOOKS  # two nodes met at the first job of a group: one has it, the other looks again
+                # Of what was claimed before they met, the answer is lost: the next turn compares.
             except StoreError:
                 self._looks = LOOKS
                 raise
-            self._unsure = False
+            else:
+                self._unsure = False
         claimed = Counter(row.key for row in rows)
         # A key without a free slot was not asked for; it has as much left as it had.
         self._backlog = frozenset(key for key, count in free.items() if claimed[key] >= count) | (

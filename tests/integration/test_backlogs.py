@@ -199,6 +199,24 @@ async def test_the_lowest_priority_gets_its_share_by_ageing_alone(
         assert seen[9] == 0, "without ageing it would starve"
 
 
+async def test_jobs_of_groups_get_their_share_by_ageing_too(database: SqlDatabase) -> None:
+    async def handler(job: Job) -> None:
+        return None
+
+    queue, node, seen = make_queue(database), await join_node(database), Counter[int]()
+    for tenant in range(20):
+        await queue.enqueue_many(KEY, [{}] * 5, group=f"tenant-{tenant}", priority=9)
+    await queue.enqueue_many(KEY, [{}] * 500)
+    draw = Random(11).random
+    consumer = make_consumer(database, node, Service(KEY, handler, concurrency=5), draw=draw)
+    consumer._backlog = frozenset({KEY})
+    for _ in range(100):
+        rows = await database.hot.claim(node, new_claim_id(), await consumer._wants({KEY: 5}))
+        seen.update(row.priority for row in rows)
+        await end(database, rows)
+    assert 0.05 <= seen[9] / 500 <= 0.2, seen
+
+
 @pytest.mark.parametrize("slots", [25, 7])
 async def test_small_tenants_are_not_kept_waiting_by_a_large_one(database: SqlDatabase, slots: int) -> None:
     """The large one came first, with a hundred times as much; it takes one slot of each turn, and no more."""

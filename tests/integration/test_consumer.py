@@ -21,7 +21,7 @@ from integration.queue_bench import (
 from pydantic import BaseModel
 from sqlalchemy import delete, insert, update
 
-from nocohost.api.errors import FenceLostError
+from nocohost.api.errors import FenceLostError, StoreConflictError
 from nocohost.api.job import DeadLetter, Job, Retry, Snooze
 from nocohost.api.service import JobType, Service
 from nocohost.store.database import SqlDatabase
@@ -313,6 +313,29 @@ async def pass_time(clock: FakeClock, seconds: float) -> None:
         clock.advance(turn)
         for _ in range(20):
             await asyncio.sleep(0)
+
+
+async def test_what_was_claimed_before_two_nodes_met_at_a_group_is_not_forgotten(
+    database: SqlDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys with groups are claimed by a statement after that for the others, whose answer is lost with a conflict."""
+    claim, met = database.hot.claim, asyncio.Event()
+
+    async def meets(*arguments: Any) -> Any:
+        rows = await claim(*arguments)
+        if rows and not met.is_set():
+            met.set()
+            raise StoreConflictError("two nodes met")
+        return rows
+
+    async def handler(job: Job) -> None:
+        return None
+
+    monkeypatch.setattr(database.hot, "claim", meets)
+    async with consuming(make_consumer(database, await join_node(database), Service(KEY, handler))):
+        job = await make_queue(database).enqueue(KEY, {})
+        row = await until_state(database, job.id, "succeeded")
+    assert (met.is_set(), row.attempts, row.fence) == (True, 0, 2)
 
 
 async def test_a_transaction_of_a_job_commits_only_while_its_claim_holds(database: SqlDatabase) -> None:

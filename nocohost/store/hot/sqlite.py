@@ -89,11 +89,23 @@ WITH RECURSIVE levels(priority) AS (
   SELECT (SELECT min(priority) FROM nocohost_jobs
           WHERE key = :key AND state = 'pending' AND "group" IS NULL AND priority > levels.priority)
   FROM levels WHERE priority IS NOT NULL LIMIT 100
+), names(name) AS (
+  SELECT min("group") FROM nocohost_jobs WHERE key = :key AND "group" IS NOT NULL
+  UNION ALL
+  SELECT (SELECT min("group") FROM nocohost_jobs WHERE key = :key AND "group" > name) FROM names WHERE name IS NOT NULL
+), heads(id) AS (
+  SELECT (SELECT id FROM nocohost_jobs WHERE key = :key AND "group" = name ORDER BY enqueued_at, id LIMIT 1)
+  FROM names WHERE name IS NOT NULL
+), waiting(priority, since) AS (
+  SELECT priority, (SELECT min(j.run_at) FROM nocohost_jobs AS j WHERE j.key = :key AND j.state = 'pending'
+                    AND j."group" IS NULL AND j.priority = levels.priority
+                      AND (:isolated OR j.losses < 2 AND j.crashes = 0))
+  FROM levels WHERE priority IS NOT NULL
+  UNION ALL
+  SELECT priority, run_at FROM nocohost_jobs
+  WHERE id IN (SELECT id FROM heads) AND state = 'pending' AND (:isolated OR losses < 2 AND crashes = 0)
 )
-SELECT priority, (SELECT min(j.run_at) FROM nocohost_jobs AS j WHERE j.key = :key AND j.state = 'pending'
-                  AND j."group" IS NULL AND j.priority = levels.priority
-                    AND (:isolated OR j.losses < 2 AND j.crashes = 0)) AS since
-FROM levels WHERE priority IS NOT NULL AND since <= nocohost_now() ORDER BY since LIMIT 1
+SELECT priority, since FROM waiting WHERE since <= nocohost_now() ORDER BY since LIMIT 1
 """
 HELD = """
 SELECT j.id, j.cancel_requested FROM json_each(?) AS one JOIN nocohost_jobs AS j

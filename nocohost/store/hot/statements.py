@@ -106,21 +106,38 @@ WHERE %(places)s::int > 0 AND (SELECT true FROM nocohost_jobs AS j WHERE {APART}
 """  # noqa: S608
 # Of the lowest hundred levels: in a fair queue every job has a priority of its own, and there are as many levels.
 OLDEST_LEVELS: LiteralString = """
-WITH RECURSIVE levels AS (
+WITH RECURSIVE wanted AS (
+  SELECT w.* FROM unnest(%(keys)s::text[], %(isolated)s::bool[]) AS w(key, isolated)
+), levels AS (
   SELECT 1 AS place, w.key, w.isolated, (SELECT min(j.priority) FROM nocohost_jobs AS j
                  WHERE j.key = w.key AND j.state = 'pending' AND j."group" IS NULL) AS priority
-  FROM unnest(%(keys)s::text[], %(isolated)s::bool[]) AS w(key, isolated)
+  FROM wanted AS w
   UNION ALL
   SELECT l.place + 1, l.key, l.isolated, (SELECT min(j.priority) FROM nocohost_jobs AS j WHERE j.key = l.key
                  AND j.state = 'pending' AND j."group" IS NULL AND j.priority > l.priority)
   FROM levels AS l WHERE l.priority IS NOT NULL AND l.place < 100
+), names AS (
+  SELECT w.key, w.isolated, (SELECT min(j."group") FROM nocohost_jobs AS j
+                             WHERE j.key = w.key AND j."group" IS NOT NULL) AS name
+  FROM wanted AS w
+  UNION ALL
+  SELECT n.key, n.isolated, (SELECT min(j."group") FROM nocohost_jobs AS j WHERE j.key = n.key AND j."group" > n.name)
+  FROM names AS n WHERE n.name IS NOT NULL
+), waiting AS (
+  SELECT l.key, l.priority, first.since FROM levels AS l CROSS JOIN LATERAL (
+    SELECT min(j.run_at) AS since FROM nocohost_jobs AS j
+    WHERE j.key = l.key AND j.state = 'pending' AND j."group" IS NULL AND j.priority = l.priority
+      AND (l.isolated OR j.losses < 2 AND j.crashes = 0)
+  ) AS first
+  WHERE l.priority IS NOT NULL
+  UNION ALL
+  SELECT n.key, head.priority, head.run_at FROM names AS n CROSS JOIN LATERAL (
+    SELECT h.priority, h.run_at, h.state, h.losses, h.crashes FROM nocohost_jobs AS h
+    WHERE h.key = n.key AND h."group" = n.name ORDER BY h.enqueued_at, h.id LIMIT 1
+  ) AS head
+  WHERE n.name IS NOT NULL AND head.state = 'pending' AND (n.isolated OR head.losses < 2 AND head.crashes = 0)
 )
-SELECT DISTINCT ON (l.key) l.key, l.priority FROM levels AS l CROSS JOIN LATERAL (
-  SELECT min(j.run_at) AS since FROM nocohost_jobs AS j
-  WHERE j.key = l.key AND j.state = 'pending' AND j."group" IS NULL AND j.priority = l.priority
-    AND (l.isolated OR j.losses < 2 AND j.crashes = 0)
-) AS first
-WHERE l.priority IS NOT NULL AND first.since <= clock_timestamp() ORDER BY l.key, first.since
+SELECT DISTINCT ON (key) key, priority FROM waiting WHERE since <= clock_timestamp() ORDER BY key, since
 """
 # The state is compared so that no partial index fits: the one of running jobs looks small to the planner, and is walked
 # whole, with all that has ended since it was last vacuumed, where the primary key finds each job at once.
