@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Collection, Sequence
 
-from nocohost.api.errors import StoreError
+from nocohost.api.errors import ConfigError, StoreError
 from nocohost.api.log import Log
 from nocohost.host.build import NodeParts
 from nocohost.queue.alarm import Alarm
@@ -53,7 +53,7 @@ class ClusterView:
         try:
             async with asyncio.timeout(LEAVING_SECONDS), glance(self._database) as connection:
                 found = await read_coverage(connection, {})
-        except (StoreError, TimeoutError) as error:
+        except (StoreError, ConfigError, TimeoutError) as error:
             self._log.warning("node.left_unseen", reason=f"who goes on with its keys is not known: {error}")
             return
         for one in found:

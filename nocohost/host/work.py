@@ -6,7 +6,7 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry
 
-from nocohost.api.errors import StoreError
+from nocohost.api.errors import ConfigError, StoreError
 from nocohost.api.version import VERSION
 from nocohost.host.build import NodeParts
 from nocohost.host.cluster_view import ClusterView
@@ -108,7 +108,7 @@ class Work:
                 await set_node_state(connection, self._node_id, state.value)
                 if state is NodeState.SERVING:
                     await note_served(connection, self._services.keys())
-        except StoreError as error:
+        except (StoreError, ConfigError) as error:
             self._parts.log.warning("node.unannounced", state=state.value, reason=str(error))
         self._view.joined()
         self._consumer.wake()
@@ -195,7 +195,7 @@ class Work:
             async with self._parts.database.begin() as connection:
                 await leave_cluster(connection, self._node_id)
                 await note_served(connection, self._services.keys())
-        except StoreError as error:
+        except (StoreError, ConfigError) as error:
             self._parts.log.warning("node.unannounced", state=NodeState.STOPPED.value, reason=str(error))
 
     def _make_consumer(self) -> Consumer:

@@ -7,7 +7,7 @@ from random import random
 from typing import Any
 
 from nocohost.api.clock import Clock
-from nocohost.api.errors import StoreConflictError, StoreError
+from nocohost.api.errors import ConfigError, StoreConflictError, StoreError
 from nocohost.api.log import Log
 from nocohost.api.service import Service
 from nocohost.node.identity import new_claim_id
@@ -250,7 +250,7 @@ class Consumer:
             async with self._database.begin() as connection:
                 count = await hand_back(connection, self._node_id)
             self._log.warning("drain.released", jobs=count)
-        except StoreError as error:
+        except (StoreError, ConfigError) as error:
             self._log.error("drain.failed", reason=str(error), hint="the jobs are freed when the lease ends")
 
     async def _within(self, seconds: float, work: Coroutine[Any, Any, None]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic_core import from_json
 
 from nocohost.api.errors import (
+    ConfigError,
     JobNotFoundError,
     NestedWriteError,
     PayloadError,
@@ -256,7 +257,7 @@ class JobQueue:
             await self._database.wait(READ_BACK_SECONDS)
             async with self._database.connect() as connection:
                 return (await get_job(connection, job_id)).enqueued_at
-        except (JobNotFoundError, StoreError):
+        except (JobNotFoundError, StoreError, ConfigError):
             raise StoreUnavailableError(
                 f"the database went away while job {job_id} of {key} was committed",
                 hint=f"it may have been stored, with all jobs of its call: nocohost jobs show {job_id} tells",

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from nocohost.api.clock import Clock
-from nocohost.api.errors import StoreConflictError, StoreError, StoreUnavailableError
+from nocohost.api.errors import ConfigError, StoreConflictError, StoreError, StoreUnavailableError
 from nocohost.api.log import Log
 from nocohost.queue.outcome import FENCED, Rules, Verdict
 from nocohost.queue.supervision import Supervision
@@ -74,8 +74,9 @@ class Settler:
                 if is_unsure:
                     written |= await self._read_back([one for one in group if one.job.id not in written])
                 break
-            except (StoreUnavailableError, StoreConflictError) as error:
-                # The answer may have been lost after the commit: the next refusal has to be looked into.
+            except (StoreUnavailableError, StoreConflictError, ConfigError) as error:
+                # The answer may have been lost after the commit: the next refusal has to be looked into. A database
+                # that refuses its user does so until somebody has mended that, and is waited for as well.
                 is_unsure = True
                 await self._clock.sleep(self._supervision.failed(error))
             except StoreError as error:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from nocohost.api.clock import Clock
-from nocohost.api.errors import LockLostError, StoreError
+from nocohost.api.errors import ConfigError, LockLostError, StoreError
 from nocohost.api.log import Log
 
 RENEWALS = 3
@@ -121,7 +121,7 @@ class LockHold:
         try:
             await asyncio.wait({renewing, ending}, return_when=asyncio.FIRST_COMPLETED)
             return renewing.result() if renewing.done() else None
-        except StoreError as error:
+        except (StoreError, ConfigError) as error:
             self._log.warning("lock.unrenewed", lock=self._name, reason=str(error))
             return None
         finally:

@@ -8,7 +8,7 @@ from typing import Any
 
 from nocohost.api.app import Lock
 from nocohost.api.clock import Clock
-from nocohost.api.errors import LockTimeoutError, NestedWriteError, QueueError, StoreError
+from nocohost.api.errors import ConfigError, LockTimeoutError, NestedWriteError, QueueError, StoreError
 from nocohost.api.log import Log
 from nocohost.node.identity import new_claim_id
 from nocohost.store.database import SqlDatabase
@@ -188,7 +188,7 @@ class _Acquisition(AbstractAsyncContextManager[Lock]):
         taking = self._locks.start(self._taken())
         try:
             fence = await asyncio.shield(taking)
-        except (asyncio.CancelledError, StoreError):
+        except (asyncio.CancelledError, StoreError, ConfigError):
             self._is_given_up = True
             if taking.done():
                 self._locks.start(self._free())
@@ -220,7 +220,7 @@ class _Acquisition(AbstractAsyncContextManager[Lock]):
         try:
             async with self._locks.database.autocommit() as connection:
                 is_freed = await free_lock(connection, self._name, self._holder)
-        except StoreError as error:
+        except (StoreError, ConfigError) as error:
             self._locks.log.warning(
                 "lock.unfreed", lock=self._name, reason=str(error), hint="it is free when its lease ends"
             )

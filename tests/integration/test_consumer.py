@@ -21,14 +21,13 @@ from integration.queue_bench import (
 from pydantic import BaseModel
 from sqlalchemy import delete, insert, update
 
-from nocohost.api.errors import FenceLostError, StoreConflictError
+from nocohost.api.errors import FenceLostError
 from nocohost.api.job import DeadLetter, Job, Retry, Snooze
 from nocohost.api.service import JobType, Service
 from nocohost.store.database import SqlDatabase
 from nocohost.store.jobs import cancel_job, retry_job
 from nocohost.store.nodes import set_node_state
 from nocohost.store.schema import history, jobs, limits, nodes
-from nocohost.testing.clock import FakeClock
 
 
 async def run_one(database: SqlDatabase, handler: Callable[[Job], Any], *, attempts: int = 2, **service: Any) -> Any:
@@ -273,69 +272,6 @@ async def test_a_drain_releases_jobs_whose_handler_ignores_cancel(database: SqlD
     assert (row.state, row.attempts) == ("pending", 0)
     stubborn.set()
     await until(lambda: _true(consumer.busy == 0))
-
-
-async def test_a_drain_cancels_what_runs_in_time_to_be_through_by_its_deadline(database: SqlDatabase) -> None:
-    """Past the deadline the watch ends the process, whatever it has still to close."""
-    clock, stubborn = FakeClock(), asyncio.Event()
-    begun, cancelled_at = clock.monotonic(), []
-
-    async def handler(job: Job) -> None:
-        while not stubborn.is_set():
-            try:
-                await stubborn.wait()
-            except asyncio.CancelledError:
-                cancelled_at.append(clock.monotonic() - begun)
-
-    consumer = make_consumer(database, await join_node(database), Service(KEY, handler), clock=clock)
-    running = asyncio.create_task(consumer.run())
-    job = await make_queue(database).enqueue(KEY, {})
-    consumer.wake()
-    await until(lambda: _true(consumer.busy == 1))
-    draining = asyncio.create_task(consumer.drain(10.0))
-    try:
-        await pass_time(clock, 8.5)
-        assert not cancelled_at
-        await pass_time(clock, 0.5)
-        await until(lambda: _true(cancelled_at))
-        await pass_time(clock, 1.0)
-        assert await asyncio.wait_for(draining, 10) == 1
-        assert cancelled_at[0] == 9.0
-        assert (await read_job(database, job.id)).state == "pending"
-    finally:
-        stubborn.set()
-    await asyncio.wait_for(running, 5)
-
-
-async def pass_time(clock: FakeClock, seconds: float) -> None:
-    """Turn the clock once everybody has come to wait for it, and let those go on whose time has come."""
-    for turn in (0.0, seconds):
-        clock.advance(turn)
-        for _ in range(20):
-            await asyncio.sleep(0)
-
-
-async def test_what_was_claimed_before_two_nodes_met_at_a_group_is_not_forgotten(
-    database: SqlDatabase, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Keys with groups are claimed by a statement after that for the others, whose answer is lost with a conflict."""
-    claim, met = database.hot.claim, asyncio.Event()
-
-    async def meets(*arguments: Any) -> Any:
-        rows = await claim(*arguments)
-        if rows and not met.is_set():
-            met.set()
-            raise StoreConflictError("two nodes met")
-        return rows
-
-    async def handler(job: Job) -> None:
-        return None
-
-    monkeypatch.setattr(database.hot, "claim", meets)
-    async with consuming(make_consumer(database, await join_node(database), Service(KEY, handler))):
-        job = await make_queue(database).enqueue(KEY, {})
-        row = await until_state(database, job.id, "succeeded")
-    assert (met.is_set(), row.attempts, row.fence) == (True, 0, 2)
 
 
 async def test_a_transaction_of_a_job_commits_only_while_its_claim_holds(database: SqlDatabase) -> None:
