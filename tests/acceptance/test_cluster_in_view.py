@@ -113,8 +113,8 @@ async def test_work_that_nobody_serves_is_told_everywhere_until_a_node_serves_it
             assert (code, told["problems"]) == (0, 0), told
             assert {tuple(node["services"]) for node in (await nocohost("nodes", "list"))[1]} == {(), (KEY,)}
             assert await back.stop() == 0
-        (coverage,) = (await ask(http, "/api/v1/coverage"))[1]["items"]
-        assert (coverage["key"], coverage["state"]) == (KEY, "gone")
+        (coverage,) = [one for one in (await ask(http, "/api/v1/coverage"))[1]["items"] if one["key"] == KEY]
+        assert coverage["state"] == "gone"
 
 
 async def test_a_node_is_made_quiet_and_stopped_from_afar_and_says_what_it_leaves(environ, tmp_path, nocohost):
@@ -162,4 +162,4 @@ async def test_a_key_is_paused_and_drained_in_the_whole_cluster(environ, tmp_pat
             return (await ask(http, f"/shop/orders/{ordered['order']}/invoice"))[0] == 200
 
         await until(invoiced)
-        assert [one["key"] for one in (await nocohost("queue", "list"))[1]] == [KEY]
+        assert KEY in [one["key"] for one in (await nocohost("queue", "list"))[1]]

@@ -35,6 +35,7 @@ $ exit 3
 """
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("page", PAGES)
 def test_the_commands_of_a_page_do_what_it_shows(page, tmp_path):
     commands = list(commands_of((ROOT / page).read_text(encoding="utf-8")))

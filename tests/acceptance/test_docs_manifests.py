@@ -29,7 +29,7 @@ def plan(manifest: str, folder: Path) -> tuple[int, dict]:
 def test_a_manifest_of_the_documentation_serves_everything(manifest, requests, invoices, tmp_path):
     code, found = plan(manifest, tmp_path)
     assert code == 0, found
-    assert found["coverage"] == {"requests": requests, "shop:invoice": invoices}
+    assert found["coverage"] == {"requests": requests, "shop:invoice": invoices, "async-task:process": invoices}
     assert [finding for finding in found["findings"] if finding["level"] != "info"] == []
 
 
