@@ -7,7 +7,7 @@ from nocohost.api.changes import Change, Record
 from nocohost.api.errors import ResourceError
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import ColumnElement, Connection, Select
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 Changed = tuple[Record | None, Record | None]
@@ -22,6 +22,19 @@ class BulkRows(Protocol):
 
     def records(self, name: str, rows: Iterable[Any], fields: Sequence[str] | None = None) -> list[Record]:
         """Return rows that begin with ``columns`` of the same fields as records."""
+
+    def select(
+        self,
+        name: str,
+        *,
+        filter: Any = None,  # noqa: A002 - the word of the API
+        sort: str | Sequence[str] | None = None,
+        fields: str | Sequence[str] | None = None,
+    ) -> "Select[Any]":
+        """Return the statement that selects ``columns`` of ``fields``, of the records that fit, in a total order.
+
+        It may be joined, and select more. Raises ``ResourceQueryError`` with every fault.
+        """
 
     def refusal(self, name: str, error: BaseException) -> ResourceError:
         """Return what the database says by ``error``, SQLAlchemy's or its driver's, in the names of fields."""

@@ -10,7 +10,7 @@ from nocohost.child.hop import Hop
 from nocohost.store.blocking import through
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import ColumnElement, Connection, Select
 
 
 class TwinBulk:
@@ -27,6 +27,17 @@ class TwinBulk:
     def records(self, name: str, rows: Iterable[Any], fields: Sequence[str] | None = None) -> list[Record]:
         """Return rows that begin with ``columns`` of the same fields as records."""
         return self._bulk.records(name, rows, fields)
+
+    def select(
+        self,
+        name: str,
+        *,
+        filter: Any = None,  # noqa: A002
+        sort: str | Sequence[str] | None = None,
+        fields: str | Sequence[str] | None = None,
+    ) -> "Select[Any]":
+        """Return the statement that selects ``columns`` of ``fields``, of the records that fit, in a total order."""
+        return self._bulk.select(name, filter=filter, sort=sort, fields=fields)
 
     def refusal(self, name: str, error: BaseException) -> ResourceError:
         """Return what the database says by ``error`` in the names of fields."""

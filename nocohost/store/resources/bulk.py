@@ -3,13 +3,16 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, Select
 
 from nocohost.api.bulk import Changed
 from nocohost.api.changes import Change, Record
 from nocohost.api.errors import ResourceError
+from nocohost.api.filter import parse_filter
+from nocohost.api.sort import parse_names, parse_sort
 from nocohost.store.resources.conflicts import refusal
 from nocohost.store.resources.events import EventQueue, tell
+from nocohost.store.resources.listing import Listing
 from nocohost.store.resources.shape import Shape
 from nocohost.store.subscriptions import subscribers
 
@@ -33,6 +36,19 @@ class SqlBulk:
         """Return rows that begin with ``columns`` of the same fields as records."""
         shape = self._shape_of(name)
         return [*shape.records(rows, tuple(shape.fields if fields is None else fields))]
+
+    def select(
+        self,
+        name: str,
+        *,
+        filter: Any = None,  # noqa: A002
+        sort: str | Sequence[str] | None = None,
+        fields: str | Sequence[str] | None = None,
+    ) -> "Select[Any]":
+        """Return the statement that selects ``columns`` of ``fields``, of the records that fit, in a total order."""
+        shape = self._shape_of(name)
+        names = parse_names(fields, shape.fields)
+        return Listing(shape, parse_filter(filter, shape.fields), parse_sort(sort, shape.fields), names).whole
 
     def refusal(self, name: str, error: BaseException) -> ResourceError:
         """Return what the database says by ``error`` in the names of fields."""

@@ -43,6 +43,11 @@ class Listing:
             statement = statement.where(where(shape, found))
         self._statement = statement.order_by(*(self._ordered(key) for key in self._order))
 
+    @property
+    def whole(self) -> Select[Any]:
+        """Return the statement of all records, which selects the named fields alone."""
+        return self._statement.with_only_columns(*self._shape.select_list(self.names), maintain_column_froms=True)
+
     async def rows(
         self, connection: AsyncConnection, limit: int, after: Place | None
     ) -> tuple[Sequence[Row[Any]], Place | None]:
