@@ -46,12 +46,12 @@ def select_columns(
 
 
 def statement_of(
-    app: "BlockingApp", resource: Resource, columns: Sequence[ExportColumn], filter: Any, sort: Any
+    app: "BlockingApp", resource: Resource, columns: Sequence[ExportColumn], wanted: Any, sort: Any
 ) -> "Select[Any]":
     """Return the statement that selects ``columns``, in their order, of the records that fit."""
     bulk = app.resources.bulk
     own = [column.name for column in columns if column.through is None]
-    statement = bulk.select(resource.name, filter=filter, sort=sort, fields=own or [resource.key[0].name])
+    statement = bulk.select(resource.name, filter=wanted, sort=sort, fields=own or [resource.key[0].name])
     selected = dict(zip(own, bulk.columns(resource.name, own), strict=True))
     aliases: dict[str, Any] = {}
     for column in columns:

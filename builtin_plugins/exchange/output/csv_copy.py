@@ -59,7 +59,8 @@ def _copying(sheet: Sheet, connection: "Connection") -> tuple[str, Any]:
     query = sheet.statement.with_only_columns(*selected, maintain_column_froms=True)
     compiled = query.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
     bound = compiled.construct_params()
-    for name, processor in compiled._bind_processors.items():
+    processors: Any = compiled._bind_processors
+    for name, processor in processors.items():
         if name in bound:
             bound[name] = processor(bound[name])
     separator = sheet.params.separator.replace("\t", "\\t")

@@ -42,6 +42,7 @@ class _Writing:
         }
         self.sheets = 0
         self.cut = 0
+        self._row = 0
         self._begin()
 
     def add(self, batch: Batch) -> None:
