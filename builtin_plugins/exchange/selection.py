@@ -54,6 +54,7 @@ def statement_of(
     statement = bulk.select(resource.name, filter=wanted, sort=sort, fields=own or [resource.key[0].name])
     selected = dict(zip(own, bulk.columns(resource.name, own), strict=True))
     aliases: dict[str, Any] = {}
+    source: Any = resource.table
     for column in columns:
         if column.through is None:
             continue
@@ -61,11 +62,11 @@ def statement_of(
             other = column.resource.table.alias()
             reference = resource.table.columns[column.through]
             by = next(key.column.key for key in reference.foreign_keys if key.column.table is column.resource.table)
-            statement = statement.outerjoin(other, reference == other.columns[by])
+            source = source.outerjoin(other, reference == other.columns[by])
             aliases[column.through] = other
         stored = bulk.columns(column.resource.name, [column.field.name])[0]
         selected[column.name] = _of_alias(stored, column, aliases[column.through])
-    return statement.with_only_columns(*(selected[column.name] for column in columns), maintain_column_froms=True)
+    return statement.with_only_columns(*(selected[column.name] for column in columns)).select_from(source)
 
 
 def _column(

@@ -2,7 +2,6 @@
 
 import codecs
 import csv
-import io
 from collections.abc import Iterable
 from typing import Any, BinaryIO
 
@@ -19,22 +18,32 @@ def write_csv(sheet: Sheet, file: BinaryIO, batches: Iterable[Batch]) -> dict[st
     encode = encoder(params.encoding)
     file.write(head_of(sheet))
     for batch in batches:
-        lines = io.StringIO()
-        writer = csv.writer(lines, delimiter=params.separator, lineterminator="\n")
+        lines = _Lines()
+        writer = csv.writer(lines, delimiter=params.separator)
         columns = [texts_of(list(values), text) for values, text in zip(zip(*batch, strict=True), texts, strict=True)]
         writer.writerows(zip(*columns, strict=True))
-        file.write(encode(lines.getvalue()))
+        file.write(encode("".join(lines.parts)))
     return {}
 
 
 def head_of(sheet: Sheet) -> bytes:
     """Return what a CSV begins with: the mark, if it is to have one, and the titles."""
     params = sheet.params
-    lines = io.StringIO()
+    lines = _Lines()
     titles = [guarded(column.title) if params.guard else column.title for column in sheet.columns]
-    csv.writer(lines, delimiter=params.separator, lineterminator="\n").writerow(titles)
+    csv.writer(lines, delimiter=params.separator).writerow(titles)
     mark = codecs.BOM_UTF8 if params.bom else b""
-    return mark + encoder(params.encoding, is_first=True)(lines.getvalue())
+    return mark + encoder(params.encoding, is_first=True)("".join(lines.parts))
+
+
+class _Lines:
+    """Takes lines that end in CR LF, since only then the library quotes a lone CR, and ends them in LF."""
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+
+    def write(self, line: str) -> None:
+        self.parts.append(line[:-2] + "\n")
 
 
 class encoder:  # noqa: N801 - called like the function that it is

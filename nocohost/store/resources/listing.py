@@ -46,7 +46,7 @@ class Listing:
     @property
     def whole(self) -> Select[Any]:
         """Return the statement of all records, which selects the named fields alone."""
-        return self._statement.with_only_columns(*self._shape.select_list(self.names), maintain_column_froms=True)
+        return self._statement.with_only_columns(*self._shape.select_list(self.names)).select_from(self._shape.table)
 
     async def rows(
         self, connection: AsyncConnection, limit: int, after: Place | None
