@@ -224,8 +224,9 @@ def test_params_that_contradict_what_is_declared_are_refused_at_once(database):
         ({"resource": "shelf.books", "filter": {"size": 1}}, "size"),
         ({"resource": "shelf.books", "sort": "size"}, "size"),
     ):
-        with pytest.raises(PayloadError, match=told):
+        with pytest.raises(PayloadError, match=told) as caught:
             permissions_of(ExportParams(**params), app)
+        assert caught.value.code == "exchange.export"
     wanted = ExportParams(resource="shelf.books", fields=["title", "maker.name"])
     assert permissions_of(wanted, app) == ["shelf.read"]
 
