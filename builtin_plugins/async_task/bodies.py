@@ -1,5 +1,6 @@
 """The bodies and queries of requests about tasks, read strictly."""
 
+import json
 from collections.abc import Collection
 from typing import Any, TypeVar
 from uuid import UUID
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from builtin_plugins.async_task.desk import NewTask
 from builtin_plugins.async_task.errors import TaskNotFoundError
 from builtin_plugins.async_task.kinds import faults_of
-from nocohost import PayloadError
+from nocohost import APP, NocohostError, PayloadError, receive_form
 
 JSON = "application/json"
 MULTIPART = "multipart/form-data"
@@ -33,16 +34,61 @@ class NewTaskBody(BaseModel):
 class NewTaskForm(BaseModel):
     """The parts of a multipart ``POST /api/v1/tasks``."""
 
-    params: str = Field(description="the JSON that the body would be without a file")
+    params: str = Field(description="a JSON object, what the kind takes")
     file: bytes = Field(description="the file that the kind works on")
+    kind: str = Field("import", description="the kind of the task")
+    title: str | None = Field(None, description="unset: the title of the kind")
 
 
-async def read_task(request: web.Request) -> NewTask:
-    """Return the task that a request wants to start; raises problems for what is no such request."""
+async def read_task(request: web.Request, upload_bytes: int) -> NewTask:
+    """Return the task that a request wants to start; raises problems for what is no such request.
+
+    A file that came with it is stored by then, and is the caller's to keep or remove.
+    """
+    if request.content_type == MULTIPART:
+        return await _read_form(request, upload_bytes)
     if request.content_type != JSON:
         raise web.HTTPUnsupportedMediaType(text=f"The body must be {JSON}, or {MULTIPART} with a file.")
     body = fit(NewTaskBody, await request.json())
     return NewTask(body.kind, body.params, body.title, None, idempotency_key(request))
+
+
+async def _read_form(request: web.Request, upload_bytes: int) -> NewTask:
+    form = await receive_form(request, max_bytes=upload_bytes)
+    try:
+        known = set(NewTaskForm.model_fields) - {"file"}
+        unknown = (form.fields.keys() - known) | (form.files.keys() - {"file"})
+        if unknown or "params" not in form.fields:
+            said = f"{min(unknown)[:100]!r} is no part here" if unknown else "there is no part 'params'"
+            raise web.HTTPBadRequest(text=f"{said}; the parts are: {', '.join(NewTaskForm.model_fields)}.")
+        params = _json_part(form.fields["params"])
+        values = {"params": params, "kind": form.fields.get("kind", "import"), "title": form.fields.get("title")}
+        body = fit(NewTaskBody, values)
+    except (web.HTTPException, NocohostError):
+        for file in form.files.values():
+            await request.app[APP].storage.remove(file.id)
+        raise
+    return NewTask(body.kind, body.params, body.title, form.files.get("file"), idempotency_key(request))
+
+
+def _json_part(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_distinct)
+    except RecursionError:
+        raise web.HTTPBadRequest(text="The part 'params' is nested too deep.") from None
+    except ValueError as error:
+        raise web.HTTPBadRequest(text=f"The part 'params' is no JSON: {error}.") from error
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError("a member is given twice")
+    return members
 
 
 def fit(model: type[ModelT], value: Any) -> ModelT:

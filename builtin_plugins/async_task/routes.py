@@ -19,20 +19,23 @@ from builtin_plugins.async_task.descriptions import (
     KINDS,
     LIST,
     ONE,
+    RESULT,
     RETRY,
     SHOW,
     START,
     TASKS,
 )
 from builtin_plugins.async_task.desk import OPERATE, Desk
+from builtin_plugins.async_task.errors import TaskConflictError, TaskNotFoundError
 from builtin_plugins.async_task.events import stream_events
 from builtin_plugins.async_task.kinds import task_forms
 from builtin_plugins.async_task.listing import ListQuery, list_page
 from builtin_plugins.async_task.records import list_errors
+from builtin_plugins.async_task.settings import TaskSettings
 from builtin_plugins.async_task.standing import Standing
 from builtin_plugins.async_task.stream import Watch
 from builtin_plugins.async_task.view import kind_json, task_json
-from nocohost import PRINCIPAL, App, Principal, Route, api_route, hookimpl
+from nocohost import PRINCIPAL, App, Principal, Route, api_route, hookimpl, send_file
 
 CREATE = "task.create"
 READ = "task.read"
@@ -54,11 +57,18 @@ class TaskRoutes:
         read_query(request, ())
         principal = request[PRINCIPAL]
         idempotency_key(request)
-        new = await read_task(request)
-        for permission in self._desk.check(new).permissions:
-            if not principal.may(permission):
-                raise web.HTTPForbidden(text=f"{principal.id!r} may not do {permission}, which this task asks.")
-        return _accepted(await self._desk.start(new, principal.id))
+        new = await read_task(request, self._app.settings(TaskSettings).upload_bytes)
+        used: str | None = None
+        try:
+            for permission in self._desk.check(new).permissions:
+                if not principal.may(permission):
+                    raise web.HTTPForbidden(text=f"{principal.id!r} may not do {permission}, which this task asks.")
+            standing = await self._desk.start(new, principal.id)
+            used = standing.row.upload
+        finally:
+            if new.upload is not None and new.upload.id != used:
+                await self._app.storage.remove(new.upload.id)
+        return _accepted(standing)
 
     async def list_tasks(self, request: web.Request) -> web.Response:
         """List tasks, newest first."""
@@ -93,6 +103,16 @@ class TaskRoutes:
         """Put a failed or cancelled task back to pending."""
         read_query(request, ())
         return _accepted(await self._desk.retry(task_id(request), _actor(request)))
+
+    async def download_result(self, request: web.Request) -> web.StreamResponse:
+        """Send the file that the task has made."""
+        read_query(request, ())
+        standing = await self._find(request)
+        if standing.state != "succeeded":
+            raise TaskConflictError(f"the task is {standing.state}", hint="only what has succeeded has a result")
+        if standing.row.result_file is None:
+            raise TaskNotFoundError("the task has made no file", code="task.no_file", hint="its result is in the task")
+        return await send_file(request, standing.row.result_file["id"], check_owner=False)
 
     async def show_errors(self, request: web.Request) -> web.StreamResponse:
         """Send the row errors as CSV."""
@@ -144,6 +164,7 @@ def serve_requests(app: App) -> list[Route]:
         api_route("GET", ONE, routes.show_task, permission=READ, api=SHOW),
         api_route("POST", f"{ONE}/cancel", routes.cancel_task, permission=READ, api=CANCEL),
         api_route("POST", f"{ONE}/retry", routes.retry_task, permission=READ, api=RETRY),
+        api_route("GET", f"{ONE}/result", routes.download_result, permission=READ, api=RESULT),
         api_route("GET", f"{ONE}/errors", routes.show_errors, permission=READ, api=ERRORS),
         api_route("GET", f"{ONE}/events", routes.follow_events, permission=READ, api=EVENTS),
         api_route("GET", "/api/v1/task-kinds", routes.list_kinds, permission=READ, api=KINDS),

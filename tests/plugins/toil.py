@@ -20,7 +20,8 @@ class ToilParams(BaseModel):
 @hookimpl
 def register_task_forms():
     kinds = ("toil", "toil-awaited", "toil-small", "toil-once", "toil-brief")
-    return [TaskForm(kind, kind, ToilParams) for kind in kinds]
+    copy = TaskForm("toil-copy", "Copy", ToilParams, needs_file=True, file_bytes=100_000)
+    return [copy, *(TaskForm(kind, kind, ToilParams) for kind in kinds)]
 """
 KINDS = '''
 import ctypes
@@ -99,9 +100,19 @@ async def toil_awaited(task, app):
     return TaskResult(value={"steps": params.steps, "attempt": task.attempt})
 
 
+def toil_copy(task, app):
+    """Copy what was uploaded, in capitals."""
+    with app.storage.open(task.upload) as source:
+        content = source.read()
+    with app.storage.create(name=f"copy of {task.upload_name}", media_type="text/plain", owner=task.owner) as target:
+        target.write(content.upper())
+    return TaskResult(file=target.stored.id, value={"bytes": len(content)})
+
+
 @hookimpl
 def register_task_kinds(app):
     return [
+        TaskKind("toil-copy", toil_copy),
         TaskKind("toil", toil),
         TaskKind("toil-awaited", toil_awaited),
         TaskKind("toil-small", toil, memory_mib=200, attempts=1),
