@@ -227,3 +227,49 @@ async def test_without_a_node_for_tasks_a_task_waits_says_why_and_starts_when_on
         assert "task.orphan" in [warning["code"] for warning in lost["warnings"]]
         assert (await client.ask("POST", f"{TASKS}/{task_id}/cancel"))[0] == 200
         assert (await client.task(task_id))["state"] == "cancelled"
+
+
+async def test_a_file_goes_in_at_one_node_and_what_is_made_of_it_comes_out_there(
+    cluster: Any, environ: dict[str, str], session: aiohttp.ClientSession
+) -> None:
+    async with cluster("!", WORKS, **environ) as (front, _):
+        client = Client(session, front)
+
+        async def upload(**parts: Any) -> tuple[int, Any]:
+            form = aiohttp.FormData()
+            for name, value in parts.items():
+                options = {"filename": "../../etc/a\u202eb.txt"} if name == "file" else {}
+                form.add_field(name, value, **options)
+            answer = await session.post(f"{front.url}{TASKS}", data=form, headers=front.headers)
+            return answer.status, await answer.json()
+
+        content = b"rows and rows\n" * 5000
+        status, task = await upload(kind="toil-copy", params="{}", file=content)
+        assert status == 202, task
+        done = await client.over(task["id"])
+        assert (done["state"], done["error"]) == ("succeeded", None)
+        assert done["result"]["file"]["size"] == len(content)
+        path = f"{front.url}{TASKS}/{task['id']}/result"
+        answer = await session.get(path, headers=front.headers)
+        assert (answer.status, await answer.read()) == (200, content.upper())
+        assert answer.headers["Content-Disposition"].startswith("attachment")
+        part = await session.get(path, headers={**front.headers, "Range": "bytes=0-3"})
+        assert (part.status, await part.read()) == (206, b"ROWS")
+        refused = [
+            (await upload(kind="toil-copy", params="{}"), 422, "task.file"),
+            (await upload(kind="toil", params="{}", file=b"x"), 422, "task.file"),
+            (await upload(kind="toil-copy", params="{}", file=b"x" * 100_001), 422, "task.file"),
+            (await upload(kind="toil-copy", params='{"steps": NaN}', file=b"x"), 400, "http.bad_request"),
+            (await upload(kind="toil-copy", params="[" * 100_000, file=b"x"), 400, "http.bad_request"),
+            (await upload(kind="toil-copy", params='{"steps": "many"}', file=b"x"), 422, "task.params"),
+            (await upload(kind="toil-copy", file=b"x"), 400, "http.bad_request"),
+            (await upload(kind="toil-copy", params="{}", file=b"x", other="1"), 400, "http.bad_request"),
+        ]
+        for (status, problem), expected, code in refused:
+            assert (status, problem["code"]) == (expected, code), problem
+        assert len((await client.ask("GET", TASKS))[1]["items"]) == 1
+        plain = await client.start(steps=1)
+        assert (await client.ask("GET", f"{TASKS}/{plain}/result"))[0] in (404, 409)
+        await client.over(plain)
+        status, problem = await client.ask("GET", f"{TASKS}/{plain}/result")
+        assert (status, problem["code"]) == (404, "task.no_file")

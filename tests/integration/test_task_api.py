@@ -1,10 +1,14 @@
 """``/api/v1/tasks`` on a node that serves requests only, while nobody runs tasks: what is taken, refused and shown."""
 
 import json
+from datetime import timedelta
 
 import aiohttp
 import pytest
+from sqlalchemy import insert, select, update
 
+from builtin_plugins.async_task.retention import tidy
+from builtin_plugins.async_task.tables import row_errors, tasks
 from nocohost.store.tokens import create_token
 
 REPORT = {"kind": "shop-report", "params": {}}
@@ -192,3 +196,41 @@ async def test_kinds_are_listed_with_the_schema_of_their_params(front):
     kinds = {one["kind"]: one for one in (await front.ask("GET", "/api/v1/task-kinds"))[1]["items"]}
     assert kinds["shop-report"]["needs_file"] is False
     assert "customer" in kinds["shop-report"]["params"]["properties"]
+
+
+async def test_what_is_over_goes_with_its_files_after_its_retention_and_nothing_else(front):
+    keep, old = [await front.start(), await front.start()]
+    running = await front.start()
+    app = front.app
+    files = {}
+    for task in (keep, old):
+        file = await app.storage.put(b"content", name="upload.csv")
+        files[task["id"]] = file.id
+        async with app.database.begin() as connection:
+            await app.storage.keep(file.id, connection=connection)
+            await connection.execute(update(tasks).where(tasks.c.id == task["id"]).values(upload=file.id))
+            error = {"task_id": task["id"], "number": 0, "row": 2, "field": "net", "value": "x", "reason": "no number"}
+            await connection.execute(insert(row_errors), [error])
+    for task in (keep, old):
+        await front.ask("POST", f"/api/v1/tasks/{task['id']}/cancel")
+    async with app.database.begin() as connection:
+        long_ago = app.clock.now() - timedelta(days=8)
+        await connection.execute(update(tasks).where(tasks.c.id == old["id"]).values(finished_at=long_ago))
+    assert await tidy(app) == 1
+    assert (await front.ask("GET", f"/api/v1/tasks/{old['id']}"))[0] == 404
+    assert await app.storage.find(files[old["id"]]) is None
+    assert (await app.storage.find(files[keep["id"]])).size == 7
+    left = {one["id"]: one["state"] for one in (await front.ask("GET", "/api/v1/tasks"))[1]["items"]}
+    assert left == {keep["id"]: "cancelled", running["id"]: "pending"}
+    rows = (await front.ask("GET", f"/api/v1/tasks/{keep['id']}/errors"))[1]
+    assert rows.splitlines() == ["row,field,value,reason", "2,net,x,no number"]
+    assert await tidy(app) == 0
+
+
+async def test_tidying_up_writes_down_the_ends_that_nobody_has_looked_at(front):
+    task = await front.start()
+    await front.ask("POST", f"/api/v1/jobs/{task['job']}/cancel")
+    await tidy(front.app)
+    async with front.app.database.connect() as connection:
+        state = await connection.scalar(select(tasks.c.state).where(tasks.c.id == task["id"]))
+    assert state == "cancelled"
