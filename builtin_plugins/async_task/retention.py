@@ -16,7 +16,7 @@ OPEN_BATCH = 500
 
 async def tidy(app: App) -> int:
     """Write down the ends that nobody has looked at, remove what is past its retention, and return how many went."""
-    await _settle_open(app)
+    await settle_open(app)
     before = app.clock.now() - timedelta(seconds=app.settings(TaskSettings).retention_seconds)
     removed = 0
     while True:
@@ -41,7 +41,7 @@ async def tidy(app: App) -> int:
             return removed
 
 
-async def _settle_open(app: App) -> None:
+async def settle_open(app: App) -> None:
     """Look at every task that is not over by what is stored."""
     after = ""
     while True:

@@ -7,16 +7,17 @@ import aiohttp
 import pytest
 from sqlalchemy import insert, select, update
 
-from builtin_plugins.async_task.retention import tidy
+from builtin_plugins.async_task.retention import settle_open, tidy
 from builtin_plugins.async_task.tables import row_errors, tasks
 from nocohost.store.tokens import create_token
 
+SETTINGS = {"NOCOHOST_PLUGINS__ASYNC_TASK__RETENTION_SECONDS": "86400"}
 REPORT = {"kind": "shop-report", "params": {}}
 
 
 @pytest.fixture
 async def front(node, database_url):
-    async with node("!", NOCOHOST_DATABASE__URL=database_url()) as running:
+    async with node("!", NOCOHOST_DATABASE__URL=database_url(), **SETTINGS) as running:
         yield Client(running)
 
 
@@ -214,8 +215,9 @@ async def test_what_is_over_goes_with_its_files_after_its_retention_and_nothing_
     for task in (keep, old):
         await front.ask("POST", f"/api/v1/tasks/{task['id']}/cancel")
     async with app.database.begin() as connection:
-        long_ago = app.clock.now() - timedelta(days=8)
-        await connection.execute(update(tasks).where(tasks.c.id == old["id"]).values(finished_at=long_ago))
+        for task, hours in ((keep, 23), (old, 25)):
+            ended = app.clock.now() - timedelta(hours=hours)
+            await connection.execute(update(tasks).where(tasks.c.id == task["id"]).values(finished_at=ended))
     assert await tidy(app) == 1
     assert (await front.ask("GET", f"/api/v1/tasks/{old['id']}"))[0] == 404
     assert await app.storage.find(files[old["id"]]) is None
@@ -230,7 +232,7 @@ async def test_what_is_over_goes_with_its_files_after_its_retention_and_nothing_
 async def test_tidying_up_writes_down_the_ends_that_nobody_has_looked_at(front):
     task = await front.start()
     await front.ask("POST", f"/api/v1/jobs/{task['job']}/cancel")
-    await tidy(front.app)
+    await settle_open(front.app)
     async with front.app.database.connect() as connection:
         state = await connection.scalar(select(tasks.c.state).where(tasks.c.id == task["id"]))
     assert state == "cancelled"

@@ -1,9 +1,12 @@
 """The values that kinds of tasks are described with: forms, kinds, row errors, and the pace of an attempt."""
 
+import signal
+
 import pytest
 from pydantic import BaseModel
 
-from builtin_plugins.async_task import RowError, TaskForm, TaskKind
+from builtin_plugins.async_task import RowError, TaskError, TaskFailedError, TaskForm, TaskKind
+from builtin_plugins.async_task.limits import TaskTimeoutError, time_limit
 from builtin_plugins.async_task.pace import Pace
 from builtin_plugins.async_task.task import checked_checkpoint, checked_progress
 from nocohost import PayloadError, PluginContractError
@@ -90,12 +93,27 @@ def test_the_rate_follows_the_last_seconds_and_begins_anew_when_the_count_does()
 
 @pytest.mark.parametrize("done", [-1, True, "5", None.__class__])
 def test_progress_that_is_no_number_is_refused(done: object) -> None:
-    with pytest.raises(PayloadError, match="is no number"):
+    with pytest.raises(PayloadError, match="is no number") as refused:
         checked_progress(done, None, "")  # type: ignore[arg-type]
+    assert refused.value.code == "task.progress"
 
 
 def test_a_checkpoint_is_json_of_bounded_size() -> None:
     assert checked_checkpoint({"next": 5}) == {"next": 5}
     for wrong in (object(), float("nan"), "x" * 70_000):
-        with pytest.raises(PayloadError, match="the checkpoint"):
+        with pytest.raises(PayloadError, match="the checkpoint") as refused:
             checked_checkpoint(wrong)
+        assert refused.value.code == "task.checkpoint"
+
+
+def test_code_that_takes_too_long_is_ended_by_an_error_that_says_so() -> None:
+    with pytest.raises(TaskTimeoutError, match=r"longer than 0\.05 s"), time_limit(0.05):
+        signal.pause()
+    with time_limit(5):
+        done = True
+    assert done
+    assert [kind.code for kind in (TaskError, TaskFailedError, TaskTimeoutError)] == [
+        "task.error",
+        "task.failed",
+        "task.timeout",
+    ]
