@@ -5,13 +5,15 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 
-from case import GAP_SECONDS, Attempt, Case, Process, Span, Story, meet
+from case import EVER, GAP_SECONDS, Attempt, Case, Process, Span, Story, meet
 from job_rules import Finding
+from records import Line
 
 OUTAGE_SECONDS = 3.0
 """What the nodes get after an outage of the database, to connect again and beat."""
 LEAVING_SECONDS = 5.0
 """What a drained node gets past its deadline, to close."""
+ALWAYS = (-EVER, EVER)
 PLANNED = frozenset({"job.raised"})
 """Log events whose traceback belongs to a handler that failed."""
 LOST_CONNECTION = ("StoreUnavailableError", "TransactionExpiredError")
@@ -23,7 +25,8 @@ def no_two_run_one_job(case: Case) -> Iterator[Finding]:
         for earlier, later in pairwise(sorted(story.attempts, key=lambda attempt: attempt.fence)):
             if later.began >= case.over(earlier):
                 continue
-            if not case.froze(earlier.process, (earlier.began, later.began)):
+            # It may have been claimed before a freeze and begin after it, when the later one is over already.
+            if not case.froze(earlier.process, (min(earlier.began, later.began), max(earlier.began, later.began))):
                 names = f"{earlier.process[0]} and {later.process[0]}"
                 yield Finding(
                     "I6 overlap",
@@ -91,6 +94,19 @@ def places_are_kept(case: Case) -> Iterator[Finding]:
                 yield Finding("P5 places", f"{name} ran {count} attempts in children at once", [job])
 
 
+def only_the_lost_lose_jobs(case: Case) -> Iterator[Finding]:
+    """P8: a job is taken from a node only if that is dead, was held up, or has been declared lost."""
+    processes = {line["node"]: (line["name"], line["pid"]) for line in case.evidence.ledger if line["what"] == "begin"}
+    entries = [entry for lines in case.evidence.logs.values() for text in lines if (entry := logged(text))]
+    declared = {entry.get("lost") for entry in entries if entry.get("event") == "node.lost"}
+    for entry in entries:
+        process = processes.get(entry.get("lost", ""))
+        if entry.get("event") != "job.orphan_freed" or process is None or entry["lost"] in declared:
+            continue
+        if process not in case.deaths and not case.froze(process, ALWAYS) and not troubled(case, process, ALWAYS):
+            yield Finding("P8 loss", f"a job was taken from {process[0]}, which was well", [entry["job"]])
+
+
 def sweeps_keep_to_their_keys(case: Case) -> Iterator[Finding]:
     """P8: a job whose last server died is left alone by nodes that do not serve its key, and shows as an orphan."""
     for line in case.evidence.nemesis:
@@ -146,15 +162,20 @@ def logs_are_clean(case: Case) -> Iterator[Finding]:
                 yield Finding("I15 log", f"{name}:{number}: {sentence}")
 
 
+def logged(text: str) -> Line:
+    """Return the fields of a line of a log; none when it is no JSON, or cut short by a kill."""
+    try:
+        return json.loads(text) if text.startswith("{") else {}
+    except ValueError:
+        return {}
+
+
 def unhandled(text: str) -> str:
     """Return what is wrong with a line of a log; empty when nothing is."""
     if not text.startswith("{"):
         is_trace = text.startswith("Traceback ") or "never retrieved" in text or "never awaited" in text
         return text[:200] if is_trace else ""
-    try:
-        entry = json.loads(text)
-    except ValueError:
-        return ""  # cut short by a kill
+    entry = logged(text)
     if "exception" not in entry or entry.get("event") in PLANNED:
         return ""
     return f"{entry.get('event')}: {str(entry['exception'])[-300:]}"
@@ -164,6 +185,7 @@ NODE_RULES = (
     no_two_run_one_job,
     the_dead_are_replaced_in_time,
     places_are_kept,
+    only_the_lost_lose_jobs,
     sweeps_keep_to_their_keys,
     drains_end_well,
     logs_are_clean,

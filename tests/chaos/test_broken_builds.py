@@ -20,7 +20,7 @@ CASES = {
     "fence-not-raised": ({"kill": 3, "roll": 2}, ("I5 fence",)),
     "loss-charged": ({"kill": 4}, ("I7 charge",)),
     "sweep-unscoped": ({"strand": 1, "kill": 2}, ("P8 scope",)),
-    "sweep-by-age": ({"kill": 2, "cut": 3}, ("I6 overlap",)),
+    "sweep-by-age": ({"kill": 2, "cut": 3}, ("I6 overlap", "P8 loss")),
     "due-by-own-clock": ({"kill": 3}, ("P8 early",)),
     "ack-before-run": ({"kill": 4}, ("I4 ending",)),
     "enqueue-outside": ({"kill": 3}, ("I12 transaction",)),

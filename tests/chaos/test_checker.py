@@ -1,5 +1,7 @@
 """The checker against histories made by hand: a sound one, and for each rule one that breaks it and nothing else."""
 
+import json
+
 import pytest
 from records import Dump, Evidence
 from verdict import judge
@@ -185,6 +187,26 @@ def test_two_attempts_at_once_while_one_node_was_starved():
     tale = overlapping()
     tale.pulse += [{"t": at, "name": OTHER, "pid": PIDS[OTHER]} for at in (10.0, 10.25, 14.5, 14.75)]
     assert tale.rules() == []
+
+
+def test_an_attempt_that_was_claimed_before_a_freeze_may_begin_after_it():
+    tale = sound().accepted("Z", "z").ran("z", 2, "node-5", began=12.0, ended=13.0).done("z", 2, "node-5")
+    tale.ran("z", 1, OTHER, began=14.1, ended=None)
+    assert tale.rules() == ["I6 overlap"]
+    assert tale.harmed(9.0, "freeze", OTHER).harmed(14.0, "thaw", OTHER).rules() == []
+
+
+def test_a_job_that_was_taken_from_a_node_which_was_well():
+    def freed(*more):
+        tale = sound()
+        orphan = {"event": "job.orphan_freed", "job": "z", "lost": f"id-of-{OTHER}"}
+        tale.logs = {NODE: [json.dumps(line) for line in (orphan, *more)]}
+        return tale
+
+    assert freed().rules() == ["P8 loss"]
+    assert freed({"event": "node.lost", "lost": f"id-of-{OTHER}"}).rules() == []
+    assert freed().harmed(9.0, "stall", OTHER).harmed(9.5, "flow", OTHER).rules() == []
+    assert freed().harmed(9.0, "ended", OTHER, exit=-9).rules() == []
 
 
 def killed_child(last_sign):
