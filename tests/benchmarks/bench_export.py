@@ -17,7 +17,7 @@ import structlog
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from probes.export_desk import Desk
-from sqlalchemy import Boolean, Column, Date, Integer, MetaData, Numeric, Table, Text
+from sqlalchemy import Boolean, Column, Date, Integer, MetaData, Numeric, Table, Text, text
 
 from nocohost.api.resource import Resource
 from nocohost.node.clock import SystemClock
@@ -99,7 +99,7 @@ async def measure(url: str, rows: int, forms: tuple[str, ...], folder: Path) -> 
     desk = Desk(resources, database, folder)
     with database.open_sync(limited=False).begin() as connection:
         ORDERS.create(connection)
-        connection.exec_driver_sql(fill(database.dialect, rows))
+        connection.execute(text(fill(database.dialect, rows)))
     if database.dialect == "postgresql":
         bare = await asyncio.to_thread(copy_out, desk, folder / "bare.csv")
         print(f"postgresql COPY TO            {bare:8.2f} s")

@@ -80,5 +80,6 @@ def _as_text(column: Any, field: Field, *, guard: bool) -> Any:
         return func.replace(func.encode(column, "base64"), "\n", "")
     if kind in (Kind.TEXT, Kind.CHOICE) and guard:
         text = cast(column, Text) if kind is Kind.CHOICE else column
-        return case((func.left(text, 1).in_(DANGEROUS), literal(QUOTE, Text).concat(text)), else_=text)
+        runs = func.ascii(text).in_([ord(letter) for letter in DANGEROUS])
+        return case((runs, literal(QUOTE, Text).concat(text)), else_=text)
     return column
