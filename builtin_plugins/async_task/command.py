@@ -257,7 +257,7 @@ def show_task(standing: Standing, *, as_json: bool) -> None:
     if shown["error"]:
         click.echo(f"  error: {shown['error']}")
     if shown["row_errors"]:
-        click.echo(f"  {shown['row_errors']:,} rows were not taken")
+        click.echo(f"  row errors: {shown['row_errors']:,}")
     if shown["result"] and shown["result"]["file"]:
         file = shown["result"]["file"]
         click.echo(f"  file: {file['name']}, {file['size']:,} bytes; nocohost task download {shown['id']}")
