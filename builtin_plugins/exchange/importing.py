@@ -1,5 +1,6 @@
 """The kind ``import``: a file's rows into a resource, chunk by chunk, each there with where to go on, or not at all."""
 
+import gc
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict
@@ -32,6 +33,7 @@ def register_task_kinds(app: App) -> list[TaskKind]:
 
 def run(task: BlockingTask, app: "BlockingApp") -> TaskResult:
     """Import the file of ``task``; what can never succeed is a ``TaskFailedError``."""
+    gc.freeze()  # what is loaded stays: looking through it again and again takes as long as converting the rows
     params: ImportParams = task.params
     resource = app.resources.declared.get(params.resource)
     if resource is None or task.upload is None:
