@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from builtin_plugins.exchange.export_form import ExportParams
 from builtin_plugins.exchange.selection import ExportColumn
-from nocohost import Field
+from nocohost import Field, Kind
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Select
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from nocohost import BlockingApp
 
 BATCH_ROWS = 2000
+KEPT_OTHERWISE = frozenset({Kind.DECIMAL, Kind.INSTANT})
+"""What a database may keep in a form of its own, which only its records undo."""
 Batch = list[Sequence[Any]]
 
 
@@ -35,11 +37,15 @@ class Sheet:
     def batches(self, app: "BlockingApp", connection: "Connection") -> Iterator[Batch]:
         """Yield the rows as Python has them, in memory that does not grow."""
         groups = [(column.resource.name, [column.field.name]) for column in self.columns]
+        kinds = [field.kind for field in self.fields]
         bulk = app.resources.bulk
         result = connection.execution_options(stream_results=True, max_row_buffer=BATCH_ROWS).execute(self.statement)
         for part in result.partitions(BATCH_ROWS):
-            columns = []
-            for (name, field), values in zip(groups, zip(*part, strict=True), strict=True):
+            columns: list[Sequence[Any]] = []
+            for (name, field), kind, values in zip(groups, kinds, zip(*part, strict=True), strict=True):
+                if kind not in KEPT_OTHERWISE:
+                    columns.append(values)
+                    continue
                 records = bulk.records(name, [(value,) for value in values], field)
                 columns.append([record[field[0]] for record in records])
             yield list(zip(*columns, strict=True))
