@@ -69,6 +69,8 @@ class TransactionPooler:
                     server.client, self._linked[writer] = writer, server
                 self._linked[writer].writer.write(framed(kind, body))
         writer.close()
+        if (server := self._linked.pop(writer, None)) is not None:
+            server.writer.close()  # what a client leaves behind in the middle of a transaction is rolled back
 
     async def _admit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
@@ -105,8 +107,8 @@ class TransactionPooler:
                     continue
                 if kind == READY and body == b"I":
                     server.client = None
-                    del self._linked[client]
-                    self._free.append(server)
+                    if self._linked.pop(client, None) is not None:
+                        self._free.append(server)
                 client.write(framed(kind, body))
 
 
