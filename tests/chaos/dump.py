@@ -12,6 +12,9 @@ from sqlalchemy import Engine, create_engine, text
 
 INSTANTS = ("run_at", "enqueued_at", "started_at", "finished_at", "beat_at", "lease_until", "tick_at", "fired_at")
 JSON_COLUMNS = ("payload", "value", "progress", "services", "plugins")
+OUR_JOBS = "key LIKE 'chaos:%'"
+OUR_TICKS = "schedule LIKE 'chaos%'"
+"""What plugins that are installed beside enqueue and fire is recorded by nobody, and not judged."""
 IDS = ("id", "node_id", "claim_id", "job_id")
 
 
@@ -25,14 +28,15 @@ def read_dump(engine: Engine) -> Dump:
     level = "REPEATABLE READ" if engine.dialect.name == "postgresql" else "SERIALIZABLE"
     with engine.execution_options(isolation_level=level).connect() as connection:
 
-        def rows(table: str, order: str = "id") -> list[Line]:
-            return [tidy(row) for row in connection.execute(text(f"SELECT * FROM {table} ORDER BY {order}")).mappings()]
+        def rows(table: str, order: str = "id", which: str = "TRUE") -> list[Line]:
+            query = text(f"SELECT * FROM {table} WHERE {which} ORDER BY {order}")
+            return [tidy(row) for row in connection.execute(query).mappings()]
 
         return Dump(
             at=time.time(),
-            ticks=rows("nocohost_ticks", "tick_at"),
-            jobs=rows("nocohost_jobs"),
-            history=rows("nocohost_history"),
+            ticks=rows("nocohost_ticks", "tick_at", OUR_TICKS),
+            jobs=rows("nocohost_jobs", which=OUR_JOBS),
+            history=rows("nocohost_history", which=OUR_JOBS),
             nodes=rows("nocohost_nodes"),
             orders=[
                 row["op"] for row in connection.execute(text("SELECT op FROM chaos_orders ORDER BY op")).mappings()
@@ -46,7 +50,7 @@ def read_dump(engine: Engine) -> Dump:
 def count_unfinished(engine: Engine) -> int:
     """Return how many jobs are not over; those of the schedule come and go."""
     with engine.connect() as connection:
-        query = text("SELECT count(*) FROM nocohost_jobs WHERE key <> 'chaos:tick'")
+        query = text(f"SELECT count(*) FROM nocohost_jobs WHERE {OUR_JOBS} AND key <> 'chaos:tick'")
         return int(connection.scalar(query) or 0)
 
 
