@@ -15,7 +15,7 @@ async def count_of(node, table=ticks):
 
 
 async def test_the_clock_fires_each_tick_that_it_passes(node, clock):
-    async with node("") as shop:
+    async with node("!,shop:invoice") as shop:
         await shop.app.schedules.set(REPORT)
         await shop.advance(599)
         assert await count_of(shop) == 0
@@ -51,7 +51,7 @@ async def test_a_requests_node_alone_fires_nothing_and_the_next_node_catches_up(
 
 async def test_a_daily_time_in_berlin_fires_once_a_day_across_the_change_of_clocks(node, clock):
     clock.advance(87 * 86_400)
-    async with node("") as shop:
+    async with node("!,shop:invoice") as shop:
         await shop.app.schedules.set(
             Schedule("daily", "shop:invoice", {"order": 1}, cron="30 2 * * *", timezone="Europe/Berlin")
         )
@@ -64,7 +64,7 @@ async def test_a_daily_time_in_berlin_fires_once_a_day_across_the_change_of_cloc
 
 
 async def test_the_api_of_a_node_runs_and_pauses(node):
-    async with node("") as shop:
+    async with node("!,shop:invoice") as shop:
         await shop.app.schedules.set(REPORT)
         async with aiohttp.ClientSession(shop.url, headers=shop.headers) as session:
             async with session.post("/api/v1/schedules/report/run") as answer:
