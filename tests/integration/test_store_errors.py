@@ -145,7 +145,7 @@ async def test_what_waiting_cannot_mend_is_said_at_once(
     said = {
         "password": "password authentication failed",
         "user": "password authentication failed",
-        "database": "the database does not exist",
+        "database": 'database "nobody_knows" does not exist',
         "encryption": "server does not support SSL, but SSL was required",
     }[fault]
     database = open_url(url)

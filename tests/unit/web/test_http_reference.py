@@ -2,7 +2,9 @@
 
 import re
 from pathlib import Path
+from unittest.mock import MagicMock
 
+from builtin_plugins.async_task.routes import serve_requests
 from nocohost.node.settings import HttpSettings
 from nocohost.web.application import api_operations
 from nocohost.web.deadlines import Deadlines
@@ -12,13 +14,23 @@ from nocohost.web.problems import HTTP_CODES, STATUSES
 from nocohost.web.server import CONNECTIONS_PER_ADDRESS
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
+TASKS = "/api/v1/task"
 PAGE = (ROOT / "docs" / "reference" / "http.md").read_text(encoding="utf-8")
 
 
 def test_every_operation_is_documented_with_its_permission():
-    documented = set(re.findall(r"^\| `(\w+) (/api/\S+)` \| `([\w.]+)` \|", PAGE, flags=re.MULTILINE))
+    rows = set(re.findall(r"^\| `(\w+) (/api/\S+)` \| `([\w.]+)` \|", PAGE, flags=re.MULTILINE))
+    documented = {row for row in rows if not row[1].startswith(TASKS)}
     served = {(one.method, one.path, one.permission) for one in api_operations()}
     assert documented == served | {("GET", PATH, "api.read")}
+
+
+def test_every_operation_of_tasks_is_documented_with_its_permission():
+    rows = re.findall(rf"^\| `(\w+) ({TASKS}[^`\s]*)`[^|]*\| `([\w.]+)`", PAGE, flags=re.MULTILINE)
+    offered = serve_requests(MagicMock())
+    assert len(rows) == len(offered)
+    assert {(method, path) for method, path, _ in rows} == {(one.method, one.path) for one in offered}
+    assert {one.permission for one in offered} <= {permission for _, _, permission in rows}
 
 
 def test_every_member_of_a_new_job_is_documented():
