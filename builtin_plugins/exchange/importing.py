@@ -104,6 +104,7 @@ class Import:
         standing.is_checked = True
         with self._task.transaction():
             self._task.save_checkpoint(standing.as_json())
+        self._tell_all(standing.checked, "rows checked")
 
     def _write(self) -> None:
         standing = self._standing
@@ -112,6 +113,7 @@ class Import:
                 self._write_chunk(batch, chunk, misfits)
         with self._task.transaction() as connection:
             self._machine.writer.finish(connection)
+        self._tell_all(self._standing.row, "rows")
 
     def _write_chunk(self, batch: Batch, chunk: Chunk, misfits: list[Misfit]) -> None:
         """Write what fits of a chunk, what does not, and where to go on, in one transaction."""
@@ -140,6 +142,11 @@ class Import:
     def _tell(self, batch: Batch, unit: str) -> None:
         done = batch.last - self._source.header
         self._task.progress(done, max(done, self._source.total or 0), unit)
+
+    def _tell_all(self, row: int, unit: str) -> None:
+        """Tell that ``row`` was the last: until then the total was only about right."""
+        done = max(row - self._source.header, 0)
+        self._task.progress(done, done, unit)
 
     def _what_now(self) -> str:
         row = self._standing.row

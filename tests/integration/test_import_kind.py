@@ -39,6 +39,13 @@ async def test_rows_are_typed_and_land_in_the_fields_that_titles_name(desk):
     assert made["id"] == 3, "keys go on above those that were imported"
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+async def test_the_last_that_is_told_of_an_import_is_that_all_of_it_is_done(desk, dry_run):
+    task = desk.task("shelf.books", dry_run=dry_run)
+    await desk.run(task, f'{HEAD}1,"two\nlines",978,1,\n2,"and\nthree\nmore",,,\n'.encode())
+    assert task.told[-1] == (2, 2, "rows checked" if dry_run else "rows")
+
+
 async def test_every_kind_of_field_comes_in(desk):
     content = (
         "id;title;pages;weight;is_new;state;opens_at;read_at;local_at;mark;notes;cover\n"
