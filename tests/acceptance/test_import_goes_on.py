@@ -16,22 +16,10 @@ import pytest
 
 from nocohost.testing.cluster import open_cluster
 from nocohost.testing.node import TOKEN
-from nocohost.testing.postgres import PostgresServer, find_binaries
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)]
 ROWS = 100_000
 TASKS = "/api/v1/tasks"
-
-
-@pytest.fixture
-def url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A PostgreSQL database of this test alone."""
-    if find_binaries(os.environ) is None:
-        pytest.skip("no PostgreSQL")
-    server: PostgresServer = request.getfixturevalue("postgresql_server")
-    name = f"imports_{os.urandom(4).hex()}"
-    yield server.create_database(name)
-    server.drop_database(name)
 
 
 def customers(rows: int) -> Iterator[tuple[int, str, str, str, str]]:
@@ -63,7 +51,8 @@ async def command(environ: dict[str, str], *arguments: str) -> Any:
     return json.loads(out)
 
 
-async def test_a_killed_import_goes_on_elsewhere_and_every_row_is_there_once(url, tmp_path):
+async def test_a_killed_import_goes_on_elsewhere_and_every_row_is_there_once(database_url, tmp_path):
+    url = database_url()
     file = write_file(tmp_path / "customers.csv", ROWS)
     shared = {"NOCOHOST_DATABASE__URL": url, "NOCOHOST_ADMIN_TOKEN": TOKEN}
     async with contextlib.AsyncExitStack() as stack:

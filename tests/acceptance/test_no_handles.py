@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import resource
+from importlib.util import find_spec
 from itertools import count
 
 import aiohttp
@@ -12,6 +13,8 @@ from acceptance.test_children import PLAIN, Client
 
 pytestmark = pytest.mark.timeout(180)
 LOOP = "acrobat:loop"
+IS_FAST = find_spec("uvloop") is not None
+"""Python's own event loop lets who connects wait, and says so; uvloop hangs up on them."""
 
 
 def first_free(pid: int) -> int:
@@ -39,10 +42,13 @@ async def test_without_a_file_handle_left_a_node_goes_on_and_recovers(cluster, a
             here = await client.enqueue("good", LOOP)  # by the connection that is open
             assert (await client.until(here, "succeeded", "dead"))["state"] == "succeeded"
             apart = await client.enqueue("good", PLAIN)
-            await told(node, "socket.accept() out of system resource", "child.unstarted")
-            assert not waiting.done()
+            await told(node, "child.unstarted", *([] if IS_FAST else ["socket.accept() out of system resource"]))
+            assert IS_FAST or not waiting.done()
             resource.prlimit(pid, resource.RLIMIT_NOFILE, usual)
             async with asyncio.timeout(30):
+                if IS_FAST:
+                    await asyncio.gather(waiting, return_exceptions=True)
+                    waiting = asyncio.create_task(stranger.get(f"{node.admin_url}/livez"))
                 assert (await waiting).status == 200
         done = await client.until(apart, "succeeded", "dead")
         assert (done["state"], done["attempts"]) == ("succeeded", 0), "whom nothing could run was not at fault"

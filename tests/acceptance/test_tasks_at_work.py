@@ -3,17 +3,15 @@
 import asyncio
 import contextlib
 import json
-import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from plugins.toil import TOIL
+from plugins.wheels import nodes_with
 from sqlalchemy import create_engine, text
-
-from nocohost.testing.postgres import PostgresServer, find_binaries
 
 pytestmark = pytest.mark.timeout(180)
 WORKS = "async-task:process"
@@ -26,19 +24,10 @@ def toil(install_wheels: Callable[[Any], Path]) -> Path:
     return install_wheels([TOIL])
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def environ(request: pytest.FixtureRequest, toil: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
+@pytest.fixture
+def environ(database_url: Callable[[], str], toil: Path) -> dict[str, str]:
     """The environment of nodes on a database of their own."""
-    path = os.pathsep.join(filter(None, [str(toil), os.environ.get("PYTHONPATH", "")]))
-    if request.param == "sqlite":
-        yield {"PYTHONPATH": path}
-        return
-    if find_binaries(os.environ) is None:
-        pytest.skip("no PostgreSQL")
-    server: PostgresServer = request.getfixturevalue("postgresql_server")
-    name = f"tasks_{os.urandom(4).hex()}"
-    yield {"PYTHONPATH": path, "NOCOHOST_DATABASE__URL": server.create_database(name)}
-    server.drop_database(name)
+    return nodes_with(toil, database_url())
 
 
 @pytest.fixture

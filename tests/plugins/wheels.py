@@ -73,3 +73,9 @@ def install(wheels: Iterable[Wheel | Path], folder: Path) -> Path:
 def _digest(text: str) -> str:
     digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
     return f"sha256={digest}"
+
+
+def nodes_with(folder: Path, database_url: str) -> dict[str, str]:
+    """Return the environment of nodes that find what is installed in ``folder``, on this database."""
+    path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH", "")]))
+    return {"PYTHONPATH": path, "NOCOHOST_DATABASE__URL": database_url}
