@@ -57,3 +57,7 @@ class Hop:
         finally:
             with self._lock:
                 self._pending.discard(future)
+
+    def finish(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Like ``wait``, but a cancelled attempt waits too: for what must not be left half done."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()

@@ -127,6 +127,11 @@ class Pipe:
         await self.feed(None)
         return await self.storing
 
+    async def abandon(self) -> None:
+        """Store nothing, unless it is stored already; whoever closes the database next finds it unused."""
+        self.storing.cancel()
+        await asyncio.wait((self.storing,))
+
     async def _content(self) -> AsyncIterator[bytes]:
         while (piece := await self._pieces.get()) is not None:
             yield piece
@@ -185,7 +190,8 @@ class PipeWriter(io.RawIOBase):
         """Leave nothing behind, unless the file is stored already."""
         self._is_over = True
         self._gathered.clear()
-        self._hop.call_soon(self._pipe.storing.cancel)
+        if self._stored is None:
+            self._hop.finish(self._pipe.abandon())
         super().close()
 
     def __del__(self) -> None:

@@ -6,8 +6,10 @@ A file is written under ``drafts`` and moved to its place when it is whole and o
 import asyncio
 import errno
 import os
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,8 +31,7 @@ class DirectoryShelf:
 
     async def open(self, file_id: str) -> "FileDraft":
         """Begin the file of this id."""
-        draft = self._root / "drafts" / file_id
-        return await _in_thread(lambda: FileDraft(draft, self._place(file_id)), f"write to {self._root}")
+        return FileDraft(self._root / "drafts" / file_id, self._place(file_id))
 
     async def read(self, file_id: str, start: int, end: int) -> AsyncIterator[bytes]:
         """Yield the bytes from ``start`` until before ``end``."""
@@ -67,47 +68,66 @@ class DirectoryShelf:
 
 
 class FileDraft:
-    """A file that is being written to the disk; implements ``nocohost.storage.shelf.Draft``."""
+    """A file that is being written to the disk; implements ``nocohost.storage.shelf.Draft``.
+
+    A cancelled writer leaves a thread at work: every step holds ``_lock``, and none is taken once ``_is_over``.
+    """
 
     def __init__(self, draft: Path, place: Path) -> None:
-        for folder in (draft.parent, place.parent):
-            folder.mkdir(mode=OURS, parents=True, exist_ok=True)
         self._draft = draft
         self._place = place
-        self._file = draft.open("xb", buffering=0)
+        self._lock = threading.Lock()
+        self._file: FileIO | None = None
+        self._is_over = False
 
     async def write(self, piece: bytes) -> None:
         """Add a piece."""
-        await _in_thread(lambda: self._write_all(piece), f"write to {self._draft.parent.parent}")
+        await _in_thread(lambda: self._write_all(piece), self._what)
 
     async def finish(self) -> None:
         """Put the file in its place, for good."""
-
-        def finish() -> None:
-            os.fsync(self._file.fileno())
-            self._file.close()
-            self._draft.rename(self._place)
-            _sync_folder(self._place.parent)
-
         try:
-            await _in_thread(finish, f"write to {self._draft.parent.parent}")
+            await _in_thread(self._finish, self._what)
         except FileNotFoundError as error:
             raise StorageError(f"the draft {self._draft.name} was not finished in time and has been swept") from error
 
     async def abandon(self) -> None:
         """Close and delete the draft."""
+        await asyncio.to_thread(self._abandon)
 
-        def abandon() -> None:
-            with suppress(OSError):
+    @property
+    def _what(self) -> str:
+        return f"write to {self._draft.parent.parent}"
+
+    def _write_all(self, piece: bytes) -> None:
+        with self._lock:
+            left = memoryview(piece)
+            while left and not self._is_over:
+                left = left[self._opened().write(left) :]
+
+    def _finish(self) -> None:
+        with self._lock:
+            if self._is_over:
+                return
+            file, self._is_over = self._opened(), True
+            with file:
+                os.fsync(file.fileno())
+            self._draft.rename(self._place)
+            _sync_folder(self._place.parent)
+
+    def _abandon(self) -> None:
+        with self._lock, suppress(OSError):
+            self._is_over = True
+            if self._file is not None:
                 self._file.close()
                 self._draft.unlink(missing_ok=True)
 
-        await asyncio.to_thread(abandon)
-
-    def _write_all(self, piece: bytes) -> None:
-        left = memoryview(piece)
-        while left:
-            left = left[self._file.write(left) :]
+    def _opened(self) -> FileIO:
+        if self._file is None:
+            for folder in (self._draft.parent, self._place.parent):
+                folder.mkdir(mode=OURS, parents=True, exist_ok=True)
+            self._file = self._draft.open("xb", buffering=0)
+        return self._file
 
 
 def _sync_folder(folder: Path) -> None:

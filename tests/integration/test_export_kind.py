@@ -201,7 +201,7 @@ async def test_what_ends_an_export_leaves_no_file(desk, resources, database):
     task.on_progress = stop
     with pytest.raises(KeyError):
         await desk.run(task)
-    assert await desk.storage.sweep(lambda file, error: None) <= 1
+    assert await desk.storage.sweep(lambda file, error: None) <= 1  # it may end before it has begun to store
 
 
 def test_params_that_contradict_what_is_declared_are_refused_at_once(database):

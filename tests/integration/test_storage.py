@@ -293,3 +293,12 @@ async def test_the_sweep_of_a_node_tells_once_of_a_file_that_cannot_be_erased(da
         await connection.execute(update(files).values(place="database"))
     await sweep.turn()
     assert await rows(database, files) == await rows(database, chunks) == 0
+
+
+async def test_a_draft_that_was_abandoned_takes_nothing_from_a_late_thread(tmp_path):
+    draft = FileDraft(tmp_path / "drafts" / "x", tmp_path / "place" / "x")
+    await draft.write(b"begun")
+    await draft.abandon()
+    await draft.write(b"late")
+    await draft.finish()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

@@ -6,6 +6,7 @@ import os
 import zipfile
 
 import pytest
+from sqlalchemy import select
 
 from nocohost.api.errors import (
     AttemptCancelledError,
@@ -19,6 +20,8 @@ from nocohost.child.twin_storage import TwinStorage
 from nocohost.storage.choice import shelves_for
 from nocohost.storage.door import FileStorage
 from nocohost.store.blocking import BlockingDatabase
+from nocohost.store.schema import files
+from nocohost.store.types import db_now
 
 CONTENT = os.urandom(3_000_000)
 
@@ -38,6 +41,14 @@ async def blocking(database):
 @pytest.fixture
 def storage(database, blocking, hop, tmp_path):
     return TwinStorage(FileStorage(database, shelves_for(None, database, tmp_path), max_file_mib=4), blocking, hop)
+
+
+async def left_of(database, folder):
+    """What is still being stored, and what lasts or lies about: nothing must, when the block has been left."""
+    storing = [task for task in asyncio.all_tasks() if task.get_name() == "store a file"]
+    async with database.connect() as connection:
+        lasting = await connection.execute(select(files.c.id).where(files.c.expires_at > db_now()))
+    return storing, [*lasting.scalars(), *folder.glob("**/drafts/*")]
 
 
 async def test_a_file_is_written_and_read_as_a_file(storage):
@@ -71,7 +82,7 @@ async def test_an_archive_can_be_written_and_read(storage):
     await asyncio.to_thread(handle)
 
 
-async def test_an_exception_leaves_no_file(storage):
+async def test_an_exception_leaves_no_file_and_nothing_at_work(storage, database, tmp_path):
     def handle():
         with storage.create(name="x") as file:
             file.write(CONTENT)
@@ -79,6 +90,7 @@ async def test_an_exception_leaves_no_file(storage):
 
     with pytest.raises(ZeroDivisionError):
         await asyncio.to_thread(handle)
+    assert await left_of(database, tmp_path) == ([], [])
 
 
 async def test_a_file_that_is_too_large_is_told_while_it_is_written(storage):
@@ -91,7 +103,7 @@ async def test_a_file_that_is_too_large_is_told_while_it_is_written(storage):
         await asyncio.to_thread(handle)
 
 
-async def test_a_cancelled_attempt_writes_no_more(storage, hop):
+async def test_a_cancelled_attempt_writes_no_more(storage, hop, database, tmp_path):
     def handle():
         with storage.create(name="x") as file:
             file.write(CONTENT)
@@ -100,6 +112,7 @@ async def test_a_cancelled_attempt_writes_no_more(storage, hop):
 
     with pytest.raises(AttemptCancelledError):
         await asyncio.to_thread(handle)
+    assert await left_of(database, tmp_path) == ([], [])
 
 
 async def test_a_transaction_keeps_and_removes_but_writes_no_files(storage, blocking):
