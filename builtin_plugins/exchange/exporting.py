@@ -1,5 +1,6 @@
 """The kind ``export``: the records of a resource as a file, all of one moment, in memory that does not grow."""
 
+import gc
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC
@@ -44,6 +45,7 @@ def run(task: BlockingTask, app: "BlockingApp") -> TaskResult:
 
     Whether its owner may read them was asked when the task was made.
     """
+    gc.freeze()  # as in an import
     params: ExportParams = task.params
     try:
         sheet = sheet_of(params, app)

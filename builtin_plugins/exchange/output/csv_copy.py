@@ -38,16 +38,16 @@ def copy_csv(sheet: Sheet, file: BinaryIO, connection: "Connection", passed: Cal
 
 def _gathered(copy: Any) -> Iterator[tuple[int, bytes]]:
     """Yield what comes, some at a time, and how many rows that is: PostgreSQL sends each row by itself."""
-    parts: list[Any] = []
-    size = 0
+    rows, gathered = 0, bytearray()  # a list of rows would cost more: each is an object that the collector counts
     for row in copy:
-        parts.append(row)
-        size += len(row)
-        if size >= GATHERED_BYTES:
-            yield len(parts), b"".join(parts)
-            parts, size = [], 0
-    if parts:
-        yield len(parts), b"".join(parts)
+        gathered += row
+        rows += 1
+        if len(gathered) >= GATHERED_BYTES:
+            yield rows, bytes(gathered)
+            rows = 0
+            gathered.clear()
+    if gathered:
+        yield rows, bytes(gathered)
 
 
 def _copying(sheet: Sheet, connection: "Connection") -> tuple[str, Any]:
