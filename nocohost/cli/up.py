@@ -44,7 +44,7 @@ async def run_cluster(modes: Sequence[str]) -> int:
         raise click.UsageError("'-' is the mode of a throwaway child; it is no node of a cluster")
     for finding in lint(list(modes), declared=catalogue.declared_keys, external=settings.external_keys).findings:
         if finding.level != "info":
-            say(f"{finding.level:9} {finding.message}")
+            say(f"warning   {finding.message}")  # to a cluster that starts, an error of a plan is no more than that
     token = await prepare_database(settings)
     cluster = plan_nodes(parsed, settings)
     stopping, signals = asyncio.Event(), list[int]()

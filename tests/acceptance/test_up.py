@@ -62,6 +62,7 @@ def test_one_process_per_mode_one_banner_and_one_ctrl_c(up):
     assert re.search(r"^token +nch_", banner, re.MULTILINE)
     assert re.search(r"^requests +http://127", banner, re.MULTILINE)
     assert re.search(r"^try +curl .*nch_", banner, re.MULTILINE)
+    assert "warning   no node would serve the service key async-task:process" in banner
     assert len(children(process)) == 2
     os.killpg(process.pid, signal.SIGINT)
     rest, _ = process.communicate(timeout=SECONDS)
