@@ -2,25 +2,26 @@
 
 import json
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from builtin_plugins.async_task.desk import OPERATE, Desk, NewTask
+from builtin_plugins.async_task.error_file import error_csv
 from builtin_plugins.async_task.errors import TaskConflictError
 from builtin_plugins.async_task.listing import ListQuery, list_page
+from builtin_plugins.async_task.local_file import upload_file, write_file
 from builtin_plugins.async_task.progress_bar import display, progress_text
 from builtin_plugins.async_task.records import STATES
 from builtin_plugins.async_task.standing import Standing
 from builtin_plugins.async_task.stream import Watch
 from builtin_plugins.async_task.view import task_json
-from nocohost import App, PayloadError, Principal, StoredFile, pass_app
+from nocohost import App, PayloadError, Principal, pass_app
 
 OPERATOR = Principal("cli", frozenset({OPERATE}))
 """Whoever has the database may do everything; tasks started here belong to this principal unless said otherwise."""
-PIECE_BYTES = 256 * 1024
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -150,11 +151,13 @@ async def watch(app: App, task_id: str, as_json: bool) -> None:
 
 @task.command()
 @click.argument("task_id")
+@click.option("--errors", is_flag=True, help="Its row errors instead, as CSV: row, field, value, reason.")
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Where to; unset: its name, here.")
 @pass_app
-async def download(app: App, task_id: str, output: Path | None) -> None:
-    """Write the file that a task has made."""
-    await save_result(app, await Desk(app).find(task_id, OPERATOR), output)
+async def download(app: App, task_id: str, errors: bool, output: Path | None) -> None:
+    """Write the file that a task has made, or its row errors."""
+    save = save_errors if errors else save_result
+    await save(app, await Desk(app).find(task_id, OPERATOR), output)
 
 
 @task.command()
@@ -201,17 +204,6 @@ async def begin(
         await save_result(app, standing, output)
 
 
-async def upload_file(app: App, file: Path, owner: str) -> StoredFile:
-    """Store a file of this machine, so that every node can read it."""
-
-    async def pieces() -> AsyncIterator[bytes]:
-        with file.open("rb") as opened:
-            while piece := opened.read(PIECE_BYTES):
-                yield piece
-
-    return await app.storage.put(pieces(), name=file.name, owner=owner)
-
-
 async def follow(app: App, standing: Standing) -> Standing:
     """Show the progress on stderr until the task is over."""
     watch = Watch(app)
@@ -227,22 +219,18 @@ async def follow(app: App, standing: Standing) -> Standing:
 
 
 async def save_result(app: App, standing: Standing, output: Path | None) -> None:
-    """Write the file that a task has made to ``output``, whole or not at all."""
+    """Write the file that a task has made."""
     file = standing.row.result_file
     if file is None:
         raise TaskConflictError(f"the task is {standing.state} and has made no file")
-    target = output or Path(Path(str(file["name"])).name or "result")
-    if output is None and target.exists():
-        raise click.UsageError(f"{target} is there already; give --output")
-    partial = target.with_name(f"{target.name}.part")
-    try:
-        with partial.open("wb") as opened:
-            async for piece in app.storage.read(file["id"]):
-                opened.write(piece)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
-    click.echo(f"{target}: {file['size']:,} bytes", err=True)
+    await write_file(app.storage.read(file["id"]), str(file["name"]), output)
+
+
+async def save_errors(app: App, standing: Standing, output: Path | None) -> None:
+    """Write the row errors of a task."""
+    if not standing.row.row_errors:
+        raise TaskConflictError(f"the task is {standing.state} and has no row errors")
+    await write_file(error_csv(app, standing.row.id), f"{standing.row.kind}-errors.csv", output)
 
 
 def show_task(standing: Standing, *, as_json: bool) -> None:
@@ -257,7 +245,7 @@ def show_task(standing: Standing, *, as_json: bool) -> None:
     if shown["error"]:
         click.echo(f"  error: {shown['error']}")
     if shown["row_errors"]:
-        click.echo(f"  row errors: {shown['row_errors']:,}")
+        click.echo(f"  row errors: {shown['row_errors']:,}; nocohost task download {shown['id']} --errors")
     if shown["result"] and shown["result"]["file"]:
         file = shown["result"]["file"]
         click.echo(f"  file: {file['name']}, {file['size']:,} bytes; nocohost task download {shown['id']}")

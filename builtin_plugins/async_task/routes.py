@@ -1,8 +1,5 @@
 """``/api/v1/tasks`` and ``/api/v1/task-kinds``; loaded only on nodes that serve requests."""
 
-import csv
-import io
-
 from aiohttp import hdrs, web
 
 from builtin_plugins.async_task.bodies import (
@@ -26,11 +23,11 @@ from builtin_plugins.async_task.descriptions import (
     TASKS,
 )
 from builtin_plugins.async_task.desk import OPERATE, Desk
+from builtin_plugins.async_task.error_file import error_csv
 from builtin_plugins.async_task.errors import TaskConflictError, TaskNotFoundError
 from builtin_plugins.async_task.events import stream_events
 from builtin_plugins.async_task.kinds import task_forms
 from builtin_plugins.async_task.listing import ListQuery, list_page
-from builtin_plugins.async_task.records import list_errors
 from builtin_plugins.async_task.settings import TaskSettings
 from builtin_plugins.async_task.standing import Standing
 from builtin_plugins.async_task.stream import Watch
@@ -39,9 +36,6 @@ from nocohost import PRINCIPAL, App, Principal, Route, api_route, hookimpl, send
 
 CREATE = "task.create"
 READ = "task.read"
-ERROR_ROWS = 1000
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What spreadsheets take for the beginning of a formula."""
 
 
 class TaskRoutes:
@@ -125,17 +119,9 @@ class TaskRoutes:
             }
         )
         await response.prepare(request)
-        await response.write(_csv([("row", "field", "value", "reason")]))
-        first = 0
-        while request.method != "HEAD":
-            async with self._app.database.connect() as connection:
-                rows = await list_errors(connection, standing.row.id, first=first, limit=ERROR_ROWS)
-            if not rows:
-                break
-            await response.write(
-                _csv([(row.row, _guarded(row.field), _guarded(row.value), _guarded(row.reason)) for row in rows])
-            )
-            first = rows[-1].number + 1
+        if request.method != "HEAD":
+            async for piece in error_csv(self._app, standing.row.id):
+                await response.write(piece)
         await response.write_eof()
         return response
 
@@ -182,14 +168,3 @@ def _actor(request: web.Request) -> Principal:
 def _accepted(standing: Standing) -> web.Response:
     headers = {hdrs.LOCATION: f"{TASKS}/{standing.row.id}"}
     return web.json_response(task_json(standing), status=202, headers=headers)
-
-
-def _csv(rows: list[tuple[object, ...]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    return text.getvalue().encode()
-
-
-def _guarded(text: str) -> str:
-    """Return the text so that no spreadsheet takes it for a formula."""
-    return f"'{text}" if text.startswith(FORMULA) else text

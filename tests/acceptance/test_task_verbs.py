@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import pty
 import sys
 
 import pytest
@@ -10,16 +11,14 @@ import pytest
 pytestmark = pytest.mark.timeout(180)
 
 
+async def begun(folder, *arguments, stderr=asyncio.subprocess.PIPE, **environ):
+    environ |= {"NOCOHOST_DATA_DIR": str(folder), "PATH": os.defpath, "NOCOHOST_LOG__LEVEL": "error"}
+    command = (sys.executable, "-m", "nocohost", *arguments)
+    return await asyncio.create_subprocess_exec(*command, env=environ, stdout=asyncio.subprocess.PIPE, stderr=stderr)
+
+
 async def run(folder, *arguments, code=0):
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "nocohost",
-        *arguments,
-        env={"NOCOHOST_DATA_DIR": str(folder), "PATH": os.defpath, "NOCOHOST_LOG__LEVEL": "error"},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    process = await begun(folder, *arguments)
     out, err = await process.communicate()
     assert process.returncode == code, (out.decode(), err.decode())
     return out.decode(), err.decode()
@@ -69,3 +68,61 @@ async def test_a_watched_task_ends_the_command_with_its_result(cluster, tmp_path
         assert err.splitlines()[-1].startswith("succeeded")
         _, err = await run(tmp_path, "task", "start", "shop-report", "--param", "customer=Nobody", "--watch", code=1)
         assert err.splitlines()[-1].startswith("failed")
+
+
+def customers(folder, *rows):
+    file = folder / "customers.csv"
+    file.write_text("id,Name,Credit\n" + "".join(f"{row}\n" for row in rows), encoding="utf-8")
+    return str(file)
+
+
+async def test_the_row_errors_of_an_import_are_told_of_and_downloaded(cluster, tmp_path):
+    async with cluster("async-task:process"):
+        bring = ("task", "import", "shop.customers", customers(tmp_path, "1,Ada,1.5", "2,=Eve,much"))
+        out, _ = await run(tmp_path, *bring, "--watch", code=1)
+        (failed,) = json.loads((await run(tmp_path, "task", "list", "--json"))[0])
+        assert f"row errors: 1; nocohost task download {failed['id']} --errors" in out
+        found = tmp_path / "errors.csv"
+        await run(tmp_path, "task", "download", failed["id"], "--errors", "--output", str(found))
+        assert found.read_text(encoding="utf-8").splitlines()[0] == "row,field,value,reason"
+        assert found.read_text(encoding="utf-8").splitlines()[1].startswith("3,credit,much,")
+        await run(tmp_path, *bring, "--watch", "--param", "on_error=skip")
+        whole = json.loads(
+            (await run(tmp_path, "task", "import", *bring[2:3], customers(tmp_path, "7,Bo,1"), "--json"))[0]
+        )
+        await run(tmp_path, "task", "watch", whole["id"])
+        _, err = await run(tmp_path, "task", "download", whole["id"], "--errors", code=1)
+        assert "has no row errors" in err
+
+
+async def test_an_export_is_watched_with_a_bar_on_a_terminal_and_written_here(cluster, tmp_path):
+    names = [f"Customer {number}" for number in range(1, 2001)]
+    async with cluster("async-task:process"):
+        file = customers(tmp_path, *(f"{number},{name},{number}.25" for number, name in enumerate(names, 1)))
+        await run(tmp_path, "task", "import", "shop.customers", file, "--watch")
+        master, slave = pty.openpty()
+        taken = tmp_path / "taken.csv"
+        arguments = ("--fields", "name,credit", "--sort", "-id", "--watch", "--output", str(taken))
+        process = await begun(tmp_path, "task", "export", "shop.customers", *arguments, stderr=slave, TERM="xterm")
+        os.close(slave)
+        shown, (out, _) = await asyncio.gather(asyncio.to_thread(all_of, master), process.communicate())
+        assert process.returncode == 0, out.decode()
+    assert "succeeded" in shown
+    assert "2,000 of 2,000 rows" in shown
+    assert "\u2501" in shown, "a bar"
+    assert "shop.customers-" in out.decode(), "the name of the file"
+    lines = taken.read_text(encoding="utf-8").splitlines()
+    assert lines == ["Name,Credit", *(f"{name},{number}.25" for number, name in reversed(list(enumerate(names, 1))))]
+
+
+def all_of(terminal):
+    """Return what is written to a terminal until nobody has it open any more."""
+    parts = []
+    try:
+        while part := os.read(terminal, 65536):
+            parts.append(part)
+    except OSError:  # how Linux says that it is over
+        pass
+    finally:
+        os.close(terminal)
+    return b"".join(parts).decode()
