@@ -212,6 +212,8 @@ async def test_without_a_node_for_tasks_a_task_waits_says_why_and_starts_when_on
         task_id = await client.start(steps=1)
         waiting = await client.until(task_id, lambda task: bool(task["warnings"]))
         assert (waiting["state"], waiting["warnings"][0]["code"]) == ("pending", "key.unserved")
+        explained = (await client.ask("GET", f"/api/v1/jobs/{waiting['job']}/explain"))[1]
+        assert "unserved" in [reason["code"] for reason in explained["reasons"]], explained
         await back.start()
         done = await client.over(task_id)
         assert (done["state"], done["warnings"]) == ("succeeded", [])
