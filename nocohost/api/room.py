@@ -27,6 +27,8 @@ class WorkOrder:
     enqueued_at: datetime
     group: str | None = None
     timeout_seconds: float | None = None
+    crashes: int = 0
+    """How many children have died of the job."""
 
 
 class Room(Protocol):

@@ -1,4 +1,4 @@
-"""A child at work: one work order from its node, one handler, one answer."""
+"""A child at work: a work order from its node, a handler, an answer; and so on as long as the node wants more."""
 
 import asyncio
 import concurrent.futures
@@ -28,30 +28,38 @@ OUT_OF_MEMORY = 70
 
 
 class Opened(NamedTuple):
-    """What a handler is called with, and what its twins need."""
+    """What handlers are called with, beside their jobs, and what their twins need."""
 
-    job: Job
     app: App
     database: SqlDatabase
+
+
+class Ordered(NamedTuple):
+    """The job of a work order, as its handler sees it."""
+
+    job: Job
     request_cancel: Callable[[], None]
     """Makes ``job.cancel_requested`` true."""
 
 
 class Stage(Protocol):
-    """What the host has in a child for one work order."""
+    """What the host has in a child for the work orders of one key."""
 
     def load(self, key: str) -> Service:
         """Return the service of ``key``, its entry points imported; raises ``PluginError``."""
 
-    def open(self, order: WorkOrder) -> AbstractAsyncContextManager[Opened]:
+    def open(self, key: str) -> AbstractAsyncContextManager[Opened]:
         """Open the app and enter the lifespans of the key's entry points; raises ``NocohostError``."""
+
+    def ordered(self, order: WorkOrder) -> Ordered:
+        """Return the job of a work order, within ``open``; raises ``PayloadError``."""
 
     def checked(self, value: Any) -> Any:
         """Return what a handler returned as JSON gives it back; raises ``PayloadError``."""
 
 
 class Guest:
-    """Serves one work order; used once, in the main thread."""
+    """Serves work orders of one key, one after the other; used once, in the main thread."""
 
     def __init__(self, channel: Channel, stage: Stage) -> None:
         self._channel = channel
@@ -59,18 +67,18 @@ class Guest:
         self._is_limited = False
 
     def serve(self, said: Message) -> None:
-        """Carry out the work order and answer it."""
-        order = read_order(said.fields["order"])
+        """Carry out the work order and answer it, and those that come after it, if it is not the last."""
+        key = read_order(said.fields["order"]).key
         with _terminable(self._channel):
             try:
-                service = self._stage.load(order.key)
+                service = self._stage.load(key)
                 self._limit(said.fields["memory_mib"])
                 if is_async(service):
-                    asyncio.run(self._serve_async(service, order))
+                    asyncio.run(self._serve_async(service, said))
                 else:
-                    self._serve_plain(service, order)
+                    self._serve_plain(service, said)
             except NocohostError as error:  # not the handler's: those come back as values
-                self._channel.send("refused", error=f"the child cannot serve {order.key}: {error}")
+                self._channel.send("refused", error=f"the child cannot serve {key}: {error}")
         self._channel.send("log", level="debug", event="child.done", peak_mib=round(peak_bytes() / MIB, 1))
 
     def _limit(self, memory_mib: int | None) -> None:
@@ -78,43 +86,62 @@ class Guest:
             limit_memory(memory_mib)
             self._is_limited = True
 
-    async def _serve_async(self, service: Service, order: WorkOrder) -> None:
+    def _is_last(self, said: Message) -> bool:
+        return bool(said.fields["is_last"]) or self._channel.is_cancelled
+
+    def _next(self) -> Message | None:
+        """Wait for the next work order; None when the node says that there is none."""
+        said = self._channel.receive()
+        return said if said.kind == "order" else None
+
+    async def _serve_async(self, service: Service, said: Message | None) -> None:
         """Run an ``async`` handler on an event loop in the main thread."""
-        async with self._stage.open(order) as opened:
-            handler = asyncio.create_task(call_async(service, opened.job, opened.app), name=f"{order.key} {order.id}")
-            loop = asyncio.get_running_loop()
+        async with self._stage.open(service.key) as opened:
+            while said is not None:
+                await self._await(service, opened, read_order(said.fields["order"]))
+                said = None if self._is_last(said) else await asyncio.to_thread(self._next)
 
-            def cancel(requested: bool) -> None:
-                if requested:
-                    opened.request_cancel()
-                loop.call_soon_threadsafe(handler.cancel)
+    async def _await(self, service: Service, opened: Opened, order: WorkOrder) -> None:
+        job, request_cancel = self._stage.ordered(order)
+        handler = asyncio.create_task(call_async(service, job, opened.app), name=f"{order.key} {order.id}")
+        loop = asyncio.get_running_loop()
 
-            self._channel.send("started")
-            self._channel.on_cancel(cancel)
-            await asyncio.wait({handler})
-            self._answer(Raised("the handler cancelled itself") if handler.cancelled() else handler.result())
+        def cancel(requested: bool) -> None:
+            if requested:
+                request_cancel()
+            loop.call_soon_threadsafe(handler.cancel)
 
-    def _serve_plain(self, service: Service, order: WorkOrder) -> None:
+        self._channel.send("started")
+        self._channel.on_cancel(cancel)
+        await asyncio.wait({handler})
+        self._answer(Raised("the handler cancelled itself") if handler.cancelled() else handler.result())
+
+    def _serve_plain(self, service: Service, said: Message | None) -> None:
         """Run a plain handler in the main thread, where signals reach it, beside an event loop in another."""
-        with _loop_thread() as loop, self._held(order, loop) as opened:
-            hop = Hop(loop)
-            database = BlockingDatabase(opened.database, loop)
-            job, app = blocking_job(opened.job, database, hop), TwinApp(opened.app, database, hop)
-            self._channel.send("started")
-            self._channel.on_cancel(lambda requested: hop.cancel())
-            try:
-                self._answer(call_plain(service, job, app))
-            finally:
-                database.close()
+        with _loop_thread() as loop, self._held(service.key, loop) as opened:
+            while said is not None:
+                self._call(service, opened, read_order(said.fields["order"]), loop)
+                said = None if self._is_last(said) else self._next()
+
+    def _call(self, service: Service, opened: Opened, order: WorkOrder, loop: asyncio.AbstractEventLoop) -> None:
+        hop = Hop(loop)
+        database = BlockingDatabase(opened.database, loop)
+        job = blocking_job(self._stage.ordered(order).job, database, hop)
+        self._channel.send("started")
+        self._channel.on_cancel(lambda requested: hop.cancel())
+        try:
+            self._answer(call_plain(service, job, TwinApp(opened.app, database, hop)))
+        finally:
+            database.close()
 
     @contextmanager
-    def _held(self, order: WorkOrder, loop: asyncio.AbstractEventLoop) -> Iterator[Opened]:
+    def _held(self, key: str, loop: asyncio.AbstractEventLoop) -> Iterator[Opened]:
         """Open the stage in one task of ``loop``, which leaves it too: lifespans may hold task groups."""
         parts: concurrent.futures.Future[Opened] = concurrent.futures.Future()
         done = asyncio.Event()
 
         async def hold() -> None:
-            async with self._stage.open(order) as opened:
+            async with self._stage.open(key) as opened:
                 parts.set_result(opened)
                 await done.wait()
 

@@ -1,7 +1,8 @@
 """What a node and its child say to each other: one JSON object a line, with a kind and its fields.
 
-The node says ``hello`` (settings), ``order`` and ``cancel``; the child ``ready``, ``started``, ``log``, ``memory`` and
-one answer: ``returned``, ``retry``, ``snooze``, ``dead_letter``, ``raised`` or ``refused``.
+The node says ``hello`` (settings), ``order``, ``cancel`` and ``leave``; the child ``ready``, ``log``, ``memory`` and,
+for each order, ``started`` and one answer: ``returned``, ``retry``, ``snooze``, ``dead_letter``, ``raised`` or
+``refused``.
 """
 
 import json

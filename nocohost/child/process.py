@@ -23,7 +23,7 @@ LOG_LEVELS = frozenset({"debug", "info", "warning", "error"})
 
 
 class Child:
-    """A child, from ``start`` to its end; it gets one work order at most.
+    """A child, from ``start`` to its end; it gets work orders of one key, each after it has answered the one before.
 
     It dies with this process, whatever becomes of either; what it has started is killed when it ends.
     """
@@ -35,10 +35,12 @@ class Child:
         self.log = log.bind(child=process.pid)
         self.ready = asyncio.Event()
         self.started = asyncio.Event()
-        """Set when the handler is about to begin."""
+        """Set when the handler of the work order is about to begin."""
         self.ended: asyncio.Future[int] = loop.create_future()
         """What it exited with, negative for a signal."""
         self.is_out_of_memory = False
+        self.is_cancelled = False
+        """Whether it was asked to end a handler: it takes no work order after that."""
         self._process = process
         self._channel = channel
         self._writer: asyncio.StreamWriter | None = None
@@ -102,6 +104,19 @@ class Child:
         elif self.is_alive:
             self._writer.write(line)
 
+    def order(self, key: str, *, is_last: bool, **fields: Any) -> None:
+        """Give it a work order; ``answer`` is that to this one from now on."""
+        self.key = key
+        self.started.clear()
+        self._tail.clear()
+        self._answer = asyncio.get_running_loop().create_future()
+        self.send("order", is_last=is_last, **fields)
+
+    def cancel(self, requested: bool) -> None:
+        """Ask it to end the handler; ``requested`` says whether a person wants so."""
+        self.is_cancelled = True
+        self.send("cancel", requested=requested)
+
     async def answer(self) -> Message:
         """Wait for its answer to the work order; raises ``ChildCrashedError`` when it ends without one."""
         either: set[asyncio.Future[Any]] = {self._answer, self.ended}
@@ -120,6 +135,7 @@ class Child:
 
     async def end(self, seconds: float) -> None:
         """Let it end by itself within ``seconds``, then kill it."""
+        self.send("leave")
         await asyncio.wait({self.ended}, timeout=seconds)
         self.signal(signal.SIGKILL)
         await self.ended

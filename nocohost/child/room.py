@@ -1,4 +1,4 @@
-"""The room of ``isolation="process"`` and of attempts after a crash: each handler in a child of its own."""
+"""The room of ``isolation="process"`` and of attempts after a crash: handlers in children, one at a time in each."""
 
 import asyncio
 import os
@@ -10,6 +10,7 @@ from nocohost.api.job import Job, Snooze
 from nocohost.api.log import Log
 from nocohost.api.room import WorkOrder
 from nocohost.api.service import Service
+from nocohost.child.idle import IdleChildren
 from nocohost.child.messages import Message, order_fields, read_outcome
 from nocohost.child.process import Child
 from nocohost.child.spares import Spares
@@ -28,11 +29,14 @@ UNSTARTED_SECONDS = 5.0
 
 
 class ChildRoom:
-    """Implements ``nocohost.api.room.Room`` with processes; one work order each, then they are thrown away.
+    """Implements ``nocohost.api.room.Room`` with processes.
 
-    Handlers that are here because of ``isolation="process"`` are as many as their service allows. For those that are
-    here for their job's sake, after a crash, there is one place for each CPU: the many jobs of a lost node would else
-    become as many processes at once, and the node that saves them would be lost in turn. Whoever sends them counts.
+    Handlers that are here because of ``isolation="process"`` are as many as their service allows, and their child is
+    thrown away. For those that are here for their job's sake there is one place for each CPU: the many jobs of a lost
+    node would else become as many processes at once, and the node that saves them would be lost in turn. Whoever sends
+    them counts. They take turns in a child of their key: a start for each would cost hundreds of times what most of
+    them need, and whom a child died of is known, for it is the one that ran. A job that a child has died of already
+    gets a child that has run no other, so that no other can be to blame.
     """
 
     def __init__(self, spares: Spares, *, log: Log) -> None:
@@ -41,6 +45,7 @@ class ChildRoom:
         self._places = max(FEWEST_PLACES, os.cpu_count() or 1)
         self._busy: set[Child] = set()
         self._leaving: dict[Child, asyncio.Task[None]] = {}
+        self.idle = IdleChildren(self._throw_away)
 
     @property
     def busy(self) -> list[Child]:
@@ -59,7 +64,7 @@ class ChildRoom:
         machine has no room for one more process, the job comes back later, and nothing is charged.
         """
         try:
-            child = self.spares.take(service.key)
+            child = self._take(service, order)
         except OSError as error:
             return self._later(order, error)
         if child.ready.is_set():
@@ -68,7 +73,7 @@ class ChildRoom:
             except ChildCrashedError:
                 if child.started.is_set():
                     raise
-            # The spare died of something else while it waited: the job is not to blame, and had not begun.
+            # It died of something else while it waited: the job is not to blame, and had not begun.
             try:
                 child = self.spares.start(service.key)
             except OSError as error:
@@ -88,6 +93,7 @@ class ChildRoom:
     async def close(self) -> None:
         """End every child, spare or not."""
         self.kill()
+        self.idle.close()
         await self.spares.close()
         if self._leaving:
             await asyncio.wait(self._leaving.values(), timeout=CLOSE_SECONDS)
@@ -97,18 +103,32 @@ class ChildRoom:
             await asyncio.wait(self._leaving.values(), timeout=CLOSE_SECONDS)
 
     async def _run_in(self, child: Child, service: Service, job: Job, order: WorkOrder) -> Any:
+        takes_turns, stays = self._takes_turns(service, order), False
         self._busy.add(child)
         child.log = self._log.bind(child=child.pid, key=order.key, job=order.id)
-        child.send("order", order=order_fields(order), memory_mib=service.memory_mib)
+        child.order(order.key, is_last=not takes_turns, order=order_fields(order), memory_mib=service.memory_mib)
         answer = asyncio.create_task(child.answer(), name=f"answer of child {child.pid}")
         try:
-            return read_outcome(await self._attend(child, job, answer))
+            said = await self._attend(child, job, answer)
+            stays = takes_turns and said.kind != "refused" and not child.is_cancelled
+            return read_outcome(said)
         except ChildCrashedError as error:
             raise _told(error, service.memory_mib) from None
         finally:
             answer.cancel()
             self._busy.discard(child)
-            self._throw_away(child)
+            if stays and child.is_alive:
+                self.idle.keep(child)
+            else:
+                self._throw_away(child)
+
+    def _take(self, service: Service, order: WorkOrder) -> Child:
+        child = self.idle.take(service.key) if self._takes_turns(service, order) else None
+        return self.spares.take(service.key) if child is None else child
+
+    def _takes_turns(self, service: Service, order: WorkOrder) -> bool:
+        """Tell whether the job may run in a child that has run others of its key, and will."""
+        return service.isolation != "process" and not order.crashes
 
     def _throw_away(self, child: Child) -> None:
         leaving = asyncio.create_task(child.end(LEAVE_SECONDS), name=f"end of child {child.pid}")
@@ -127,7 +147,7 @@ class ChildRoom:
 
     async def _stop(self, child: Child, job: Job, answer: "asyncio.Task[Message]") -> None:
         try:
-            child.send("cancel", requested=job.cancel_requested)
+            child.cancel(job.cancel_requested)
             await asyncio.wait({answer}, timeout=ASK_SECONDS)
             if not answer.done():
                 child.signal(signal.SIGTERM)

@@ -18,7 +18,7 @@ from nocohost.api.mode import CHILD
 from nocohost.api.room import WorkOrder
 from nocohost.api.service import Service
 from nocohost.child.channel import Channel, ChannelLog
-from nocohost.child.guest import Guest, Opened
+from nocohost.child.guest import Guest, Opened, Ordered
 from nocohost.child.limits import die_with
 from nocohost.host.build import build_node
 from nocohost.host.plugins import enter_lifespans
@@ -34,7 +34,7 @@ from nocohost.store.hints import JOB
 
 
 def run_child(descriptor: int, parent: int) -> None:
-    """Be a child of the process ``parent``: take one work order from the socket ``descriptor``, and serve it."""
+    """Be a child of the process ``parent``: take work orders of one key from the socket ``descriptor``."""
     die_with(parent)
     faulthandler.enable(all_threads=False)  # the stack of a crash goes to stderr, whose last lines the node keeps
     channel = Channel(socket.socket(fileno=descriptor))
@@ -79,7 +79,7 @@ class ChildStage:
         return _service(self.activate(key), key)
 
     @asynccontextmanager
-    async def open(self, order: WorkOrder) -> AsyncIterator[Opened]:
+    async def open(self, key: str) -> AsyncIterator[Opened]:
         """Open the app and enter the key's lifespans; leave and close them at the end of the block."""
         parts = self._parts
         queue = parts.make_queue()
@@ -89,20 +89,24 @@ class ChildStage:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(parts.close)
             await parts.hints.start()
-            _service(await enter_lifespans(parts, self.activate(order.key), stack), order.key)
-            claim = HeldClaim(parts.database, order)
-            job_type = parts.declarations.job_type(order.key)
-            job = Job(
-                order.id,
-                order.key,
-                read_payload(order.key, order.payload, job_type.payload if job_type else None),
-                attempt=order.attempt,
-                fence=order.fence,
-                enqueued_at=order.enqueued_at,
-                group=order.group,
-                claim=claim,
-            )
-            yield Opened(job, parts.app, parts.database, claim.request_cancel)
+            _service(await enter_lifespans(parts, self.activate(key), stack), key)
+            yield Opened(parts.app, parts.database)
+
+    def ordered(self, order: WorkOrder) -> Ordered:
+        """Return the job of a work order, whose claim it writes under; raises ``PayloadError``."""
+        claim = HeldClaim(self._parts.database, order)
+        job_type = self._parts.declarations.job_type(order.key)
+        job = Job(
+            order.id,
+            order.key,
+            read_payload(order.key, order.payload, job_type.payload if job_type else None),
+            attempt=order.attempt,
+            fence=order.fence,
+            enqueued_at=order.enqueued_at,
+            group=order.group,
+            claim=claim,
+        )
+        return Ordered(job, claim.request_cancel)
 
     def checked(self, value: Any) -> Any:
         """Return what a handler returned as JSON gives it back; raises ``PayloadError``."""

@@ -72,6 +72,7 @@ class Rooms:
         )
         states: Mapping[str, Callable[[], list[Child]]] = {
             "busy": lambda: self._children.busy,
+            "idle": lambda: self._children.idle.waiting,
             "spare": lambda: self._children.spares.waiting,
         }
         for state, children in states.items():

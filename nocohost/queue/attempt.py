@@ -228,6 +228,7 @@ class Attempts:
             enqueued_at=job.enqueued_at,
             group=job.group,
             timeout_seconds=attempt.offer.service.timeout_seconds,
+            crashes=job.crashes,
         )
 
     def _tell(self, attempt: Attempt, verdict: Verdict) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,17 @@ class Bench:
         self.notes = folder / "notes"
 
     async def run(
-        self, do: str, key: str = PLAIN, *, memory_mib: int | None = None, isolation: Any = "process", **more: Any
+        self,
+        do: str,
+        key: str = PLAIN,
+        *,
+        memory_mib: int | None = None,
+        isolation: Any = "process",
+        crashes: int = 0,
+        **more: Any,
     ) -> Any:
         payload = {"do": do, "notes": str(self.notes), **more}
-        order = await self.claim(key, payload)
+        order = replace(await self.claim(key, payload), crashes=crashes)
         job = Job(order.id, key, payload, claim=HeldClaim(self.database, order))
         return await self.room.run(Service(key, perform, isolation=isolation, memory_mib=memory_mib), job, order)
 

@@ -218,7 +218,11 @@ def perform(job, app):
 def register_services(app):
     return [Service("acrobat:thread", perform, isolation="thread")]
 """
-LOOP = ASYNC.replace("acrobat:async", "acrobat:loop").replace(', isolation="process", memory_mib=256', "")
+LOOP = (
+    ASYNC.replace("acrobat:async", "acrobat:loop")
+    .replace(', isolation="process", memory_mib=256', "")
+    .replace('{"main"', '{"pid": os.getpid(), "payload": job.payload, "lives": [], "main"')
+)
 ACROBATS = Wheel(
     "acrobats",
     {
