@@ -78,7 +78,7 @@ class Service:
     in a child of its own; ``memory_mib`` limits the memory of such a child. At most ``concurrency`` jobs of the key run
     at a time on one node and ``cluster_concurrency`` in the whole cluster, and no more start than ``rate`` allows. An
     attempt longer than ``timeout_seconds`` is cancelled and counts as failed. ``on_crash`` says what becomes of a job
-    whose node or child died under it: ``retry`` runs it again, in a child of its own, uncharged; ``hold`` keeps it as a
+    whose node or child died under it: ``retry`` runs it again, apart in a child, uncharged; ``hold`` keeps it as a
     dead letter for a person to decide; ``fail`` counts as a failed attempt.
     """
 

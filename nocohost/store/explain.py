@@ -212,7 +212,7 @@ def _apart(job: JobRow) -> str:
     if job.losses < 2 and not job.crashes:
         return ""
     told = f"it was lost with {job.losses} nodes" if job.losses > 1 else "a child has died of it"
-    return f"; {told}, so it runs in a child of its own, of which a node starts few at a time"
+    return f"; {told}, so it runs in a child, of which a node has few at a time"
 
 
 def _named(some: Sequence[NodeRow], *, with_state: bool = False) -> str:

@@ -199,14 +199,22 @@ class Case:
 
     @cached_property
     def children(self) -> Mapping[Process, Sequence[Span]]:
-        """Return when each node had children, a span for each, from its first sign of life to its last."""
-        spans: dict[tuple[Process, int], Span] = {}
+        """Return when each node had places taken by children: from the first sign of one to the end of its attempt.
+
+        A child may run others after that, each a span of its own; in between it takes nobody's place.
+        """
+        signs: dict[tuple[Process, int], Span] = {}
         for line in self.evidence.pulse:
             if "child" in line:
                 child = ((line["name"], line["pid"]), line["child"])
-                spans[child] = (spans[child][0] if child in spans else line["t"], line["t"])
+                signs[child] = (signs[child][0] if child in signs else line["t"], line["t"])
+        attempts = (attempt for story in self.stories.values() for attempt in story.attempts)
         found: dict[Process, list[Span]] = defaultdict(list)
-        for (process, _), span in spans.items():
+        for attempt in sorted(attempts, key=lambda attempt: attempt.began):
+            if attempt.child is not None:
+                begun, _ = signs.pop((attempt.process, attempt.child), (attempt.began, 0.0))
+                found[attempt.process].append((begun, self.over(attempt)))
+        for (process, _), span in signs.items():
             found[process].append(span)
         return found
 

@@ -8,6 +8,8 @@ from itertools import pairwise
 
 from case import ENDED, Case, Story
 
+from nocohost.queue.loss import LOSSES
+
 EARLY_SECONDS = 0.002
 BRITTLE_ATTEMPTS = 3
 TICK = "tick"
@@ -87,7 +89,10 @@ def each_job_ends_once(case: Case) -> Iterator[Finding]:
 
 
 def wrong_ending(case: Case, story: Story) -> str:
-    """Say what is wrong with the end of a job; empty when nothing is."""
+    """Say what is wrong with the end of a job; empty when nothing is.
+
+    One that was lost with as many nodes as there may be is a dead letter, wherever its last handler was by then.
+    """
     row = story.row
     last = story.attempt(row["fence"])
     if row["state"] == "succeeded":
@@ -97,7 +102,7 @@ def wrong_ending(case: Case, story: Story) -> str:
             return f"succeeded under fence {row['fence']} with the value of another attempt: {row.get('value')}"
         if row.get("node_id") != last.node:
             return f"succeeded by a node that did not run fence {row['fence']}"
-    elif row["state"] == "dead" and (last is None or last.outcome not in {"dead", "failed"}):
+    elif row["state"] == "dead" and row.get("losses", 0) < LOSSES and not (last and last.outcome in {"dead", "failed"}):
         return f"is a dead letter under fence {row['fence']}, whose handler {did(last)}"
     elif row["state"] == "cancelled" and not story.asked("cancel"):
         return "was cancelled, which nobody asked for"

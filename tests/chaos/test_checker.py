@@ -126,6 +126,7 @@ def test_two_payloads_for_one_idempotency_key():
         lambda tale: tale.ran("z", outcome="interrupted").done("z"),
         lambda tale: tale.ran("z").done("z", node=OTHER),
         lambda tale: tale.ran("z").done("z", state="dead"),
+        lambda tale: tale.ran("z", 19, ended=None).done("z", 19, state="dead", losses=19),
         lambda tale: tale.ran("z").done("z", state="cancelled"),
         lambda tale: tale.ran("z").done("z", state="running"),
         lambda tale: tale.said(4.0, "ok", "look", job="z", state="dead").ran("z").done("z"),
@@ -137,6 +138,7 @@ def test_two_payloads_for_one_idempotency_key():
         "interrupted",
         "wrong node",
         "no reason",
+        "lost too seldom",
         "unasked",
         "no end state",
         "changed",
@@ -145,6 +147,12 @@ def test_two_payloads_for_one_idempotency_key():
 )
 def test_a_wrong_ending(end):
     assert end(sound().accepted("Z", "z")).rules() == ["I4 ending"]
+
+
+@pytest.mark.parametrize("ended", [None, 3.0])
+def test_a_job_that_too_many_nodes_were_lost_with_is_a_dead_letter(ended):
+    tale = sound().accepted("Z", "z").ran("z", 20, ended=ended)
+    assert tale.done("z", 20, state="dead", losses=20).rules() == []
 
 
 def test_a_job_that_is_over_and_not_over():

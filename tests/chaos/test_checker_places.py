@@ -26,6 +26,17 @@ def test_what_must_run_apart_may_wait_while_no_node_has_a_place(marks):
     assert lost_twice(17.5, *full, losses=1).rules() == ["I8 recovery"], "it needs no place"
 
 
+def test_a_child_that_waits_for_another_job_takes_nobody_s_place():
+    full = (8.0, 13.0), (6.0, 14.0)
+    idle = lost_twice(17.5, *full).ran("y", began=9.0, ended=10.2, node="node-5", child=101)
+    idle.accepted("Y", "y").done("y", node="node-5")
+    assert idle.rules() == ["I8 recovery"], "there was one after the first job of the second child"
+    busy = lost_twice(17.5, *full).ran("y", began=9.0, ended=9.5, node="node-5", child=101)
+    busy.accepted("Y", "y").done("y", node="node-5")
+    busy.accepted("X", "x").ran("x", began=9.7, ended=13.5, node="node-5", child=101).done("x", node="node-5")
+    assert busy.rules() == [], "it went on with the next"
+
+
 def test_a_node_with_a_place_takes_what_others_have_none_for():
     tale = lost_twice(17.5, (8.0, 13.0), (6.0, 14.0))
     tale.nemesis.append({"t": 5.0, "w": 5.0, "what": "ready", "node": "node-4", "pid": 44, "works": True})

@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.child_bench import FAULTY, PLAIN, Bench, gone, open_benches
+from integration.child_bench import FAULTY, PLAIN, Bench, gone, open_benches, perform
+from integration.queue_bench import consuming, join_node, make_consumer, until
 from plugins.acrobats import ACROBATS
+from sqlalchemy import func, select, update
 
 from nocohost.api.errors import ChildCrashedError, HandlerRaisedError
 from nocohost.api.job import Retry
 from nocohost.api.log import Log
+from nocohost.api.service import Service
 from nocohost.child import idle
+from nocohost.store.schema import history, jobs
 
 LOOP = "acrobat:loop"
 pytestmark = pytest.mark.timeout(180)
@@ -71,6 +75,27 @@ async def test_each_writes_under_its_own_claim(bench: Bench) -> None:
     with pytest.raises(HandlerRaisedError, match="FenceLostError"):
         await running
     assert await bench.count() == 9
+
+
+async def test_the_many_jobs_of_nodes_lost_twice_need_few_children(bench: Bench) -> None:
+    queue, node = bench.parts.make_queue(), await join_node(bench.database, keys=(LOOP,))
+    for _ in range(60):
+        await queue.enqueue(LOOP, {"do": "who"})
+    async with bench.database.begin() as connection:
+        await connection.execute(update(jobs).values(losses=2))
+    consumer = make_consumer(bench.database, node, Service(LOOP, perform), poll_seconds=3600)
+    consumer._attempts.rooms = bench.rooms.by_isolation
+    async with consuming(consumer):
+        await until(lambda: ended(bench, 60), 60.0)
+    async with bench.database.connect() as connection:
+        rows = (await connection.execute(select(history.c.state, history.c.value))).all()
+    assert {row.state for row in rows} == {"succeeded"}
+    assert len({row.value["pid"] for row in rows}) == bench.room.places
+
+
+async def ended(bench: Bench, count: int) -> bool:
+    async with bench.database.connect() as connection:
+        return bool(await connection.scalar(select(func.count() == count).select_from(history)))
 
 
 @on_sqlite

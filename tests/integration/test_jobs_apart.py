@@ -325,9 +325,9 @@ async def test_another_node_takes_at_once_what_this_one_has_no_place_for(databas
     [
         (
             LOST_TWICE,
-            "it was lost with 2 nodes, so it runs in a child of its own, of which a node starts few at a time",
+            "it was lost with 2 nodes, so it runs in a child, of which a node has few at a time",
         ),
-        (CRASHED, "a child has died of it, so it runs in a child of its own"),
+        (CRASHED, "a child has died of it, so it runs in a child, of"),
         ({"losses": 1}, None),
     ],
 )

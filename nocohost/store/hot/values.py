@@ -41,7 +41,7 @@ class ClaimedJob(NamedTuple):
 
     @property
     def must_run_apart(self) -> bool:
-        """Tell whether this attempt needs a child of its own: lost with two nodes, or a child has died of the job."""
+        """Tell whether this attempt must run in a child: lost with two nodes, or a child has died of the job."""
         return self.losses > 1 or self.crashes > 0
 
 
