@@ -19,7 +19,7 @@ COMMAND = (sys.executable, "-P", "-m", "nocohost", "child")
 
 
 class Rooms:
-    """Made with the node; ``open`` starts spare children, ``close`` ends everything that still runs."""
+    """Made with the node; from ``open`` on spare children are kept while there is work, ``close`` ends all that runs."""
 
     def __init__(self, parts: NodeParts, services: Mapping[str, Service], registry: CollectorRegistry) -> None:
         self._parts = parts
@@ -42,7 +42,7 @@ class Rooms:
         return {"thread": self._threads, "process": self._children}
 
     def open(self) -> None:
-        """Start the spare children, if a key that is served here needs some."""
+        """Keep spare children from the first work order on, if a key that is served here needs some."""
         self._children.spares.open()
 
     def kill_children(self) -> None:
