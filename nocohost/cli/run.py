@@ -12,6 +12,7 @@ from typing import cast
 import click
 
 from nocohost.cli.output import INTERNAL
+from nocohost.host.heap import open_heap
 from nocohost.host.log import make_log, route_standard_logging
 from nocohost.host.serve import serve_node
 from nocohost.node.settings import load_settings
@@ -39,6 +40,7 @@ def run(
     The node drains on TERM and Ctrl-C: it finishes its jobs by the deadline and hands the rest back. A second signal
     makes it leave at once.
     """
+    open_heap()
     flags = {"http.host": host, "http.port": port, "admin.port": admin_port, "data_dir": data_dir}
     loaded = load_settings(os.environ, flags=flags, file=file)
     form, level = loaded.settings.log.format, loaded.settings.log.level

@@ -9,6 +9,7 @@ from nocohost.api.errors import RequiredServiceError
 from nocohost.api.log import Log
 from nocohost.host.build import build_node
 from nocohost.host.ending import Ending
+from nocohost.host.heap import settle_heap
 from nocohost.host.running import RunningNode
 from nocohost.host.signals import stop_signals
 from nocohost.node.clock import SystemClock
@@ -70,6 +71,7 @@ async def run_until(node: RunningNode, stop: asyncio.Event, log: Log, ending: En
             starting.cancel()
         with suppress(asyncio.CancelledError):
             await starting
+            settle_heap()
             await stopping
     except ListenError as error:
         log.error("node.failed", code=error.code, reason=str(error))
