@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 class HeldClaim:
     """Implements ``nocohost.api.job.Claim`` on the database."""
 
+    __slots__ = ("_database", "_job", "_open", "cancel_requested")
+
     def __init__(self, database: SqlDatabase, job: Claimed) -> None:
         self._database = database
         self._job = job
