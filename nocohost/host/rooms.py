@@ -19,7 +19,7 @@ COMMAND = (sys.executable, "-P", "-m", "nocohost", "child")
 
 
 class Rooms:
-    """Made with the node; from ``open`` on spare children are kept while there is work, ``close`` ends all that runs."""
+    """Made with the node; after ``open`` spare children are kept while there is work; ``close`` ends all."""
 
     def __init__(self, parts: NodeParts, services: Mapping[str, Service], registry: CollectorRegistry) -> None:
         self._parts = parts

@@ -109,7 +109,7 @@ class QueueSettings(Part):
     )
     poll_seconds: Seconds = Field(1.0, description="how often a node looks for work when nothing wakes it")
     spare_children: Annotated[int, Field(ge=0, le=64)] = Field(
-        1, description="children a node keeps warm once its services with isolation process have work; none without work"
+        1, description="children a node keeps warm while its services with isolation process have work"
     )
     unserved: Annotated[Literal["park", "refuse"], BeforeValidator(_lowered)] = Field(
         "park", description="jobs that no live node serves: park keeps them with a warning, refuse does not take them"
