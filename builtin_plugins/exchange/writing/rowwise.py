@@ -1,5 +1,6 @@
 """SQLite, and whatever has no COPY: many inserts as one statement, everything else row by row."""
 
+from collections.abc import Sequence
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ class RowWriter:
         self._update: Any = None
         if target.changed:
             changes = {target.column(one).key: values[target.column(one).key] for one in target.changed}
-            self._update = update(target.table).where(*has_key).values(changes).returning(*columns)
+            self._update = update(target.table).where(*has_key).values(changes)
 
     def load(self, connection: "Connection", chunk: Chunk) -> Counts:
         """Write the rows of ``chunk``, and tell subscribers; raises what the database refuses."""
@@ -55,7 +56,7 @@ class RowWriter:
         self, connection: "Connection", row: dict[str, Any], counts: Counts, *, creates: bool, changes: bool
     ) -> None:
         mode = self._target.mode
-        if connection.execute(self._is_there, row).first() is None:
+        if not self._met(connection, row, told=changes):
             if mode is Mode.UPDATE:
                 counts.skipped += 1
             else:
@@ -64,8 +65,17 @@ class RowWriter:
         elif mode is Mode.SKIP:
             counts.skipped += 1
         else:
-            self._change(connection, row, told=changes)
             counts.updated += 1
+
+    def _met(self, connection: "Connection", row: dict[str, Any], *, told: bool) -> bool:
+        """Tell whether a record has the key of ``row``, and change it as the mode says."""
+        if self._target.mode is not Mode.SKIP and self._update is not None:
+            if not told:  # one statement asks and changes
+                return connection.execute(self._update, row).rowcount > 0
+            if before := connection.execute(self._find, row).all():
+                self._change(connection, row, before)
+            return bool(before)
+        return connection.execute(self._is_there, row).first() is not None
 
     def _create(self, connection: "Connection", rows: list[dict[str, Any]], *, told: bool) -> None:
         if not told:
@@ -78,15 +88,11 @@ class RowWriter:
             self._target.resource.name, "create", [(None, record) for record in records], connection=connection
         )
 
-    def _change(self, connection: "Connection", row: dict[str, Any], *, told: bool) -> None:
-        if self._update is None:
-            return
+    def _change(self, connection: "Connection", row: dict[str, Any], found: Sequence[Any]) -> None:
+        """Change the records that are ``found``, and tell subscribers of what they were and are."""
         name = self._target.resource.name
-        before = self._bulk.records(name, connection.execute(self._find, row).all()) if told else []
-        after = self._bulk.records(name, connection.execute(self._update, row).all()) if told else []
-        if not told:
-            connection.execute(self._update, row)
-            return
+        before = self._bulk.records(name, found)
+        after = self._bulk.records(name, connection.execute(self._update.returning(*self._columns), row).all())
         identity = [field.name for field in self._target.resource.key]
         known = {tuple(record[one] for one in identity): record for record in before}
         changed = [(known.get(tuple(record[one] for one in identity)), record) for record in after]
