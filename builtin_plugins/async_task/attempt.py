@@ -90,7 +90,7 @@ class Attempt:
             free_frames(error)
             text = f"out of memory: the task may use {self._memory_mib} MiB"
         elif isinstance(error, TaskFailedError | TaskTimeoutError):
-            text = error.message
+            text = str(error)  # with what to do about it
         else:
             text = "".join(format_exception_only(error)).strip()
         if not self._is_last and not isinstance(error, TaskFailedError):

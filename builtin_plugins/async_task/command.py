@@ -246,6 +246,8 @@ def show_task(standing: Standing, *, as_json: bool) -> None:
         click.echo(f"  error: {shown['error']}")
     if shown["row_errors"]:
         click.echo(f"  row errors: {shown['row_errors']:,}; nocohost task download {shown['id']} --errors")
+    if shown["result"] and shown["result"]["value"]:
+        click.echo(f"  result: {json.dumps(shown['result']['value'], ensure_ascii=False)}")
     if shown["result"] and shown["result"]["file"]:
         file = shown["result"]["file"]
         click.echo(f"  file: {file['name']}, {file['size']:,} bytes; nocohost task download {shown['id']}")

@@ -86,13 +86,23 @@ async def test_the_row_errors_of_an_import_are_told_of_and_downloaded(cluster, t
         await run(tmp_path, "task", "download", failed["id"], "--errors", "--output", str(found))
         assert found.read_text(encoding="utf-8").splitlines()[0] == "row,field,value,reason"
         assert found.read_text(encoding="utf-8").splitlines()[1].startswith("3,credit,much,")
-        await run(tmp_path, *bring, "--watch", "--param", "on_error=skip")
+        out, _ = await run(tmp_path, *bring, "--watch", "--param", "on_error=skip")
+        assert '  result: {"created": 1, ' in out
         whole = json.loads(
             (await run(tmp_path, "task", "import", *bring[2:3], customers(tmp_path, "7,Bo,1"), "--json"))[0]
         )
         await run(tmp_path, "task", "watch", whole["id"])
         _, err = await run(tmp_path, "task", "download", whole["id"], "--errors", code=1)
         assert "has no row errors" in err
+
+
+async def test_a_file_that_is_refused_is_told_of_with_what_to_do_about_it(cluster, tmp_path):
+    file = tmp_path / "customers.csv"
+    file.write_bytes("Name\nZoë\n".encode("windows-1252"))
+    async with cluster("async-task:process"):
+        out, _ = await run(tmp_path, "task", "import", "shop.customers", str(file), "--watch", code=1)
+        assert "error: the file is not utf-8" in out
+        assert "encoding=windows-1252" in out, "the hint"
 
 
 async def test_an_export_is_watched_with_a_bar_on_a_terminal_and_written_here(cluster, tmp_path):
