@@ -43,13 +43,16 @@ class Ordered(NamedTuple):
 
 
 class Stage(Protocol):
-    """What the host has in a child for the work orders of one key."""
+    """What the host has in a child."""
 
     def load(self, key: str) -> Service:
         """Return the service of ``key``, its entry points imported; raises ``PluginError``."""
 
-    def open(self, key: str) -> AbstractAsyncContextManager[Opened]:
-        """Open the app and enter the lifespans of the key's entry points; raises ``NocohostError``."""
+    def open(self) -> AbstractAsyncContextManager[Opened]:
+        """Open the app; raises ``NocohostError``."""
+
+    async def enter(self, key: str) -> None:
+        """Enter the lifespans of the key's entry points, once, to be left with ``open``; raises ``NocohostError``."""
 
     def ordered(self, order: WorkOrder) -> Ordered:
         """Return the job of a work order, within ``open``; raises ``PayloadError``."""
@@ -59,27 +62,36 @@ class Stage(Protocol):
 
 
 class Guest:
-    """Serves work orders of one key, one after the other; used once, in the main thread."""
+    """Serves work orders, one after the other; used once, in the main thread.
+
+    Their handlers are of one kind, all ``async`` or all plain, for which the threads are dealt out.
+    """
 
     def __init__(self, channel: Channel, stage: Stage) -> None:
         self._channel = channel
         self._stage = stage
         self._is_limited = False
+        self._key = ""
+        """That of the work order at hand."""
 
     def serve(self, said: Message) -> None:
         """Carry out the work order and answer it, and those that come after it, if it is not the last."""
-        key = read_order(said.fields["order"]).key
         with _terminable(self._channel):
             try:
-                service = self._stage.load(key)
+                service = self._stage.load(self._read(said).key)
                 self._limit(said.fields["memory_mib"])
                 if is_async(service):
-                    asyncio.run(self._serve_async(service, said))
+                    asyncio.run(self._serve_async(said))
                 else:
-                    self._serve_plain(service, said)
+                    self._serve_plain(said)
             except NocohostError as error:  # not the handler's: those come back as values
-                self._channel.send("refused", error=f"the child cannot serve {key}: {error}")
+                self._channel.send("refused", error=f"the child cannot serve {self._key}: {error}")
         self._channel.send("log", level="debug", event="child.done", peak_mib=round(peak_bytes() / MIB, 1))
+
+    def _read(self, said: Message) -> WorkOrder:
+        order = read_order(said.fields["order"])
+        self._key = order.key
+        return order
 
     def _limit(self, memory_mib: int | None) -> None:
         if memory_mib is not None:
@@ -94,14 +106,16 @@ class Guest:
         said = self._channel.receive()
         return said if said.kind == "order" else None
 
-    async def _serve_async(self, service: Service, said: Message | None) -> None:
-        """Run an ``async`` handler on an event loop in the main thread."""
-        async with self._stage.open(service.key) as opened:
+    async def _serve_async(self, said: Message | None) -> None:
+        """Run ``async`` handlers on an event loop in the main thread."""
+        async with self._stage.open() as opened:
             while said is not None:
-                await self._await(service, opened, read_order(said.fields["order"]))
+                await self._await(self._read(said), opened)
                 said = None if self._is_last(said) else await asyncio.to_thread(self._next)
 
-    async def _await(self, service: Service, opened: Opened, order: WorkOrder) -> None:
+    async def _await(self, order: WorkOrder, opened: Opened) -> None:
+        service = self._stage.load(order.key)
+        await self._stage.enter(order.key)
         job, request_cancel = self._stage.ordered(order)
         handler = asyncio.create_task(call_async(service, job, opened.app), name=f"{order.key} {order.id}")
         loop = asyncio.get_running_loop()
@@ -116,14 +130,16 @@ class Guest:
         await asyncio.wait({handler})
         self._answer(Raised("the handler cancelled itself") if handler.cancelled() else handler.result())
 
-    def _serve_plain(self, service: Service, said: Message | None) -> None:
-        """Run a plain handler in the main thread, where signals reach it, beside an event loop in another."""
-        with _loop_thread() as loop, self._held(service.key, loop) as opened:
+    def _serve_plain(self, said: Message | None) -> None:
+        """Run plain handlers in the main thread, where signals reach them, beside an event loop in another."""
+        with _loop_thread() as loop, self._held(loop) as opened:
             while said is not None:
-                self._call(service, opened, read_order(said.fields["order"]), loop)
+                self._call(self._read(said), opened, loop)
                 said = None if self._is_last(said) else self._next()
 
-    def _call(self, service: Service, opened: Opened, order: WorkOrder, loop: asyncio.AbstractEventLoop) -> None:
+    def _call(self, order: WorkOrder, opened: Opened, loop: asyncio.AbstractEventLoop) -> None:
+        service = self._stage.load(order.key)
+        asyncio.run_coroutine_threadsafe(self._stage.enter(order.key), loop).result()
         hop = Hop(loop)
         database = BlockingDatabase(opened.database, loop)
         job = blocking_job(self._stage.ordered(order).job, database, hop)
@@ -135,13 +151,13 @@ class Guest:
             database.close()
 
     @contextmanager
-    def _held(self, key: str, loop: asyncio.AbstractEventLoop) -> Iterator[Opened]:
-        """Open the stage in one task of ``loop``, which leaves it too: lifespans may hold task groups."""
+    def _held(self, loop: asyncio.AbstractEventLoop) -> Iterator[Opened]:
+        """Open the stage in one task of ``loop``, which leaves it too."""
         parts: concurrent.futures.Future[Opened] = concurrent.futures.Future()
         done = asyncio.Event()
 
         async def hold() -> None:
-            async with self._stage.open(key) as opened:
+            async with self._stage.open() as opened:
                 parts.set_result(opened)
                 await done.wait()
 

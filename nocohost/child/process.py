@@ -23,7 +23,7 @@ LOG_LEVELS = frozenset({"debug", "info", "warning", "error"})
 
 
 class Child:
-    """A child, from ``start`` to its end; it gets work orders of one key, each after it has answered the one before.
+    """A child, from ``start`` to its end; it gets work orders, each after it has answered the one before.
 
     It dies with this process, whatever becomes of either; what it has started is killed when it ends.
     """
@@ -31,7 +31,7 @@ class Child:
     def __init__(self, process: "subprocess.Popen[bytes]", channel: socket.socket, log: Log, key: str | None) -> None:
         loop = asyncio.get_running_loop()
         self.key = key
-        """The service key whose modules it has imported beforehand."""
+        """The service key whose modules it has imported last."""
         self.log = log.bind(child=process.pid)
         self.ready = asyncio.Event()
         self.started = asyncio.Event()

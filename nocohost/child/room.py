@@ -10,6 +10,7 @@ from nocohost.api.job import Job, Snooze
 from nocohost.api.log import Log
 from nocohost.api.room import WorkOrder
 from nocohost.api.service import Service
+from nocohost.child.call import is_async
 from nocohost.child.idle import IdleChildren
 from nocohost.child.messages import Message, order_fields, read_outcome
 from nocohost.child.process import Child
@@ -34,9 +35,9 @@ class ChildRoom:
     Handlers that are here because of ``isolation="process"`` are as many as their service allows, and their child is
     thrown away. For those that are here for their job's sake there is one place for each CPU: the many jobs of a lost
     node would else become as many processes at once, and the node that saves them would be lost in turn. Whoever sends
-    them counts. They take turns in a child of their key: a start for each would cost hundreds of times what most of
-    them need, and whom a child died of is known, for it is the one that ran. A job that a child has died of already
-    gets a child that has run no other, so that no other can be to blame.
+    them counts. They take turns in few children: a start for each would cost hundreds of times what most of them need,
+    and whom a child died of is known, for it is the one that ran. A job that a child has died of already gets a child
+    that has run no other, so that no other can be to blame.
     """
 
     def __init__(self, spares: Spares, *, log: Log) -> None:
@@ -45,7 +46,7 @@ class ChildRoom:
         self._places = max(FEWEST_PLACES, os.cpu_count() or 1)
         self._busy: set[Child] = set()
         self._leaving: dict[Child, asyncio.Task[None]] = {}
-        self.idle = IdleChildren(self._throw_away)
+        self.idle = IdleChildren(self._throw_away, 2 * self._places)
 
     @property
     def busy(self) -> list[Child]:
@@ -118,16 +119,17 @@ class ChildRoom:
             answer.cancel()
             self._busy.discard(child)
             if stays and child.is_alive:
-                self.idle.keep(child)
+                self.idle.keep(child, is_async=is_async(service))
             else:
                 self._throw_away(child)
 
     def _take(self, service: Service, order: WorkOrder) -> Child:
-        child = self.idle.take(service.key) if self._takes_turns(service, order) else None
+        takes_turns = self._takes_turns(service, order)
+        child = self.idle.take(service.key, is_async=is_async(service)) if takes_turns else None
         return self.spares.take(service.key) if child is None else child
 
     def _takes_turns(self, service: Service, order: WorkOrder) -> bool:
-        """Tell whether the job may run in a child that has run others of its key, and will."""
+        """Tell whether the job may run in a child that has run others, and will."""
         return service.isolation != "process" and not order.crashes
 
     def _throw_away(self, child: Child) -> None:

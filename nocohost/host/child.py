@@ -1,4 +1,4 @@
-"""The composition root of a child: declarations, the entry points of one key, and connections of its own.
+"""The composition root of a child: declarations, the entry points of its work orders, and connections of its own.
 
 It opens no port, registers, migrates, schedules and claims nothing. Its log goes to its node.
 """
@@ -34,7 +34,7 @@ from nocohost.store.hints import JOB
 
 
 def run_child(descriptor: int, parent: int) -> None:
-    """Be a child of the process ``parent``: take work orders of one key from the socket ``descriptor``."""
+    """Be a child of the process ``parent``: take work orders from the socket ``descriptor``."""
     die_with(parent)
     faulthandler.enable(all_threads=False)  # the stack of a crash goes to stderr, whose last lines the node keeps
     channel = Channel(socket.socket(fileno=descriptor))
@@ -55,42 +55,49 @@ class ChildStage:
 
     def __init__(self, settings: Settings, log: Log, node: NodeIdentity) -> None:
         self._parts = build_node(settings, read_catalogue(), CHILD, clock=SystemClock(), log=log, identity=node)
-        self._activation: Activation | None = None
+        self._hooks = self._parts.declarations.node_hooks(self._parts.log)
+        self._parts.app.offer(self._hooks)
+        self._activations: dict[str, Activation] = {}
+        self._entered: set[str] = set()
+        self._lifespans = AsyncExitStack()
 
     def activate(self, key: str) -> Activation:
         """Import the entry points of ``key``, once."""
-        if self._activation is None:
+        if key not in self._activations:
             parts = self._parts
-            hooks = parts.declarations.node_hooks(parts.log)
-            parts.app.offer(hooks)
-            self._activation = activate(
+            self._activations[key] = activate(
                 parse_mode(key, declared=parts.catalogue.declared_keys).mode,
                 parts.catalogue,
                 parts.declarations,
                 parts.app,
                 import_seconds=parts.settings.import_seconds,
                 log=parts.log,
-                hooks=hooks,
+                hooks=self._hooks,
             )
-        return self._activation
+        return self._activations[key]
 
     def load(self, key: str) -> Service:
         """Return the service of ``key``; raises ``PluginLoadError`` when it is quarantined here."""
         return _service(self.activate(key), key)
 
     @asynccontextmanager
-    async def open(self, key: str) -> AsyncIterator[Opened]:
-        """Open the app and enter the key's lifespans; leave and close them at the end of the block."""
+    async def open(self) -> AsyncIterator[Opened]:
+        """Open the app; leave the lifespans that were entered, and close it, at the end of the block."""
         parts = self._parts
         queue = parts.make_queue()
         queue.on_enqueued = lambda key, jobs: parts.hints.send(JOB, key)
         queue.reports.on_changed = lambda key: parts.hints.send(JOB, key)
         parts.open_app(queue)
-        async with AsyncExitStack() as stack:
-            stack.push_async_callback(parts.close)
+        async with self._lifespans:
+            self._lifespans.push_async_callback(parts.close)
             await parts.hints.start()
-            _service(await enter_lifespans(parts, self.activate(key), stack), key)
             yield Opened(parts.app, parts.database)
+
+    async def enter(self, key: str) -> None:
+        """Enter the key's lifespans, once; raises ``PluginLoadError`` when one of its service fails."""
+        if key not in self._entered:
+            _service(await enter_lifespans(self._parts, self.activate(key), self._lifespans), key)
+            self._entered.add(key)
 
     def ordered(self, order: WorkOrder) -> Ordered:
         """Return the job of a work order, whose claim it writes under; raises ``PayloadError``."""

@@ -56,12 +56,13 @@ class Bench:
         memory_mib: int | None = None,
         isolation: Any = "process",
         crashes: int = 0,
+        handler: Any = perform,
         **more: Any,
     ) -> Any:
         payload = {"do": do, "notes": str(self.notes), **more}
         order = replace(await self.claim(key, payload), crashes=crashes)
         job = Job(order.id, key, payload, claim=HeldClaim(self.database, order))
-        return await self.room.run(Service(key, perform, isolation=isolation, memory_mib=memory_mib), job, order)
+        return await self.room.run(Service(key, handler, isolation=isolation, memory_mib=memory_mib), job, order)
 
     async def claim(self, key: str, payload: dict[str, Any]) -> WorkOrder:
         job = await self.parts.make_queue().enqueue(key, payload)
