@@ -305,7 +305,7 @@ class StoreUnavailableError(StoreError):
 
 
 class StoreConflictError(StoreError):
-    """Two transactions met, or a constraint holds; the statement was not carried out."""
+    """Two transactions met, which is worth another try, or a constraint holds; nothing was carried out."""
 
     code = "store.conflict"
 

@@ -74,6 +74,8 @@ class Consumer:
         """How many claims are to be made because of a hint, unless one of them finds something."""
         self._backlog: frozenset[str] = frozenset()
         """Keys that had more due jobs than the last claim took."""
+        self._ageing: dict[str, int] = {}
+        """From which priority on to look next for who has waited longest."""
         self._look_at = 0.0
 
     @property
@@ -210,7 +212,12 @@ class Consumer:
         behind = [want for want in wants if want.key in self._backlog]
         if not behind or self.draw() >= AGEING_SHARE:
             return wants
-        floors = await self._database.hot.oldest_levels(behind)
+        levels = await self._database.hot.oldest_levels(
+            [want._replace(floor=self._ageing.get(want.key, LOWEST_FLOOR)) for want in behind]
+        )
+        for key, level in levels.items():
+            self._ageing[key] = LOWEST_FLOOR if level.last is None else level.last
+        floors = {key: level.priority for key, level in levels.items() if level.priority is not None}
         return [want._replace(floor=floors.get(want.key, LOWEST_FLOOR)) for want in wants]
 
     def _is_isolated(self, key: str) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from nocohost.api.clock import Clock
-from nocohost.api.errors import ConfigError, StoreConflictError, StoreError, StoreUnavailableError
+from nocohost.api.errors import ConfigError, StoreError
 from nocohost.api.log import Log
 from nocohost.queue.outcome import FENCED, Rules, Verdict
 from nocohost.queue.supervision import Supervision
@@ -74,14 +74,14 @@ class Settler:
                 if is_unsure:
                     written |= await self._read_back([one for one in group if one.job.id not in written])
                 break
-            except (StoreUnavailableError, StoreConflictError, ConfigError) as error:
+            except (StoreError, ConfigError) as error:
+                if isinstance(error, StoreError) and not error.retryable:
+                    await self._write_apart(group, error)
+                    return
                 # The answer may have been lost after the commit: the next refusal has to be looked into. A database
                 # that refuses its user does so until somebody has mended that, and is waited for as well.
                 is_unsure = True
                 await self._clock.sleep(self._supervision.failed(error))
-            except StoreError as error:
-                await self._write_apart(group, error)
-                return
         self._supervision.succeeded()
         for one in group:
             one.settled(one.verdict if one.job.id in written else FENCED)

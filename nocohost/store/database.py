@@ -39,6 +39,8 @@ from nocohost.store.writer import TURN_SECONDS, WriterTurn, place_of_caller
 
 FIRST_WAIT_SECONDS = 0.25
 LONGEST_WAIT_SECONDS = 3.0
+TELL_SECONDS = 10.0
+"""How often it is told that the database is still away."""
 
 
 class SqlDatabase:
@@ -156,6 +158,7 @@ class SqlDatabase:
         database that is too old.
         """
         deadline = self._clock.monotonic() + seconds
+        tell_at = self._clock.monotonic()
         pause = FIRST_WAIT_SECONDS
         while True:
             try:
@@ -167,7 +170,9 @@ class SqlDatabase:
                     raise StoreUnavailableError(
                         f"{error.message}; gave up after {seconds:g} s", hint="is it running, and reachable from here?"
                     ) from error
-                self._log.warning("database.away", reason=error.message, seconds_left=round(left, 1))
+                if self._clock.monotonic() >= tell_at:
+                    self._log.warning("database.away", reason=error.message, seconds_left=round(left, 1))
+                    tell_at = self._clock.monotonic() + TELL_SECONDS
                 await self._clock.sleep(min(pause, left))
                 pause = min(pause * 2, LONGEST_WAIT_SECONDS)
 

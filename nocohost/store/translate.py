@@ -71,7 +71,9 @@ def translate(error: SQLAlchemyError, what: str = "") -> NocohostError:
     if state in EXPIRED:
         return TransactionExpiredError(text, hint="keep write transactions short; do slow work before them")
     if state in CONFLICTS:
-        return StoreConflictError(text)
+        conflict = StoreConflictError(text)
+        conflict.retryable = True
+        return conflict
     for prefix, sentence in REFUSED.items():
         if state.startswith(prefix):
             return ConfigError(f"the database {what} refuses: {sentence} ({text})", hint="check NOCOHOST_DATABASE__URL")

@@ -3,6 +3,7 @@
 Nothing is timed. What a statement costs is counted: in steps of SQLite's machine, in blocks that PostgreSQL touches.
 """
 
+from asyncio import gather
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from math import ceil
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 from integration.queue_bench import KEY, claim, join_node, make_consumer, make_queue
-from sqlalchemy import event, text
+from sqlalchemy import event, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nocohost.api.job import Job
@@ -20,9 +21,11 @@ from nocohost.node.identity import new_claim_id
 from nocohost.store import limits
 from nocohost.store.database import SqlDatabase
 from nocohost.store.hot import postgresql, sqlite, statements
-from nocohost.store.hot.values import ClaimedJob, Settlement, Want
+from nocohost.store.hot.values import LOWEST_FLOOR, ClaimedJob, OldestLevel, Settlement, Want
 from nocohost.store.keys import pause_key
 from nocohost.store.limits import Limit, claim_limited, declare_limits
+from nocohost.store.schema import jobs
+from nocohost.store.types import db_after
 
 PARKED = 100_000
 PARKED_KEY = "parked:key"
@@ -197,6 +200,30 @@ async def test_the_lowest_priority_gets_its_share_by_ageing_alone(
         assert 0.05 <= seen[9] / 500 <= 0.2, seen
     else:
         assert seen[9] == 0, "without ageing it would starve"
+
+
+async def test_a_hundred_priorities_are_looked_at_and_then_the_next(database: SqlDatabase) -> None:
+    """In a fair queue every job has a priority of its own, and those beyond the first hundred age as well."""
+
+    async def handler(job: Job) -> None:
+        return None
+
+    queue, node = make_queue(database), await join_node(database)
+    await gather(*(queue.enqueue(KEY, {}, priority=priority) for priority in range(250)))
+    async with database.begin() as connection:
+        for priority, age in ((50, 60), (150, 120), (230, 60)):
+            aged = update(jobs).where(jobs.c.priority == priority).values(run_at=db_after(-age))
+            await connection.execute(aged)
+    found, floor = [], LOWEST_FLOOR
+    for _ in range(3):
+        level = (await database.hot.oldest_levels([Want(KEY, 1, floor)]))[KEY]
+        found.append(level)
+        floor = LOWEST_FLOOR if level.last is None else level.last
+    assert found == [OldestLevel(50, 99), OldestLevel(150, 198), OldestLevel(230, None)]
+    consumer = make_consumer(database, node, Service(KEY, handler), draw=lambda: 0.0)
+    consumer._backlog = frozenset({KEY})
+    wants = [await consumer._wants({KEY: 1}) for _ in range(4)]
+    assert [want.floor for (want,) in wants] == [50, 150, 230, 50]
 
 
 async def test_jobs_of_groups_get_their_share_by_ageing_too(database: SqlDatabase) -> None:

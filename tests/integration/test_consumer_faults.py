@@ -14,6 +14,7 @@ from integration.queue_bench import (
     until,
     until_state,
 )
+from sqlalchemy import insert, select
 from structlog.testing import LogCapture
 
 from nocohost.api.errors import ConfigError, StoreConflictError
@@ -21,6 +22,8 @@ from nocohost.api.job import Job
 from nocohost.api.log import Log
 from nocohost.api.service import Service
 from nocohost.store.database import SqlDatabase
+from nocohost.store.schema import history, jobs
+from nocohost.store.types import db_now
 from nocohost.testing.clock import FakeClock
 
 
@@ -110,6 +113,30 @@ async def test_a_database_that_refuses_its_user_for_a_while_keeps_no_outcome_and
         await until_state(database, first.id, "succeeded")
         await until_state(database, second.id, "succeeded")
     assert not refusals
+
+
+async def test_an_outcome_that_a_constraint_refuses_keeps_no_other(
+    database: SqlDatabase, log: Log, log_lines: LogCapture
+) -> None:
+    """It would be tried for ever, and every outcome after it with it."""
+    go = asyncio.Event()
+
+    async def handler(job: Job) -> None:
+        await go.wait()
+
+    consumer = make_consumer(database, await join_node(database), Service(KEY, handler))
+    consumer._attempts._settler._log = log
+    queue = make_queue(database)
+    async with consuming(consumer):
+        odd, even = [await queue.enqueue(KEY, {}) for _ in range(2)]
+        async with database.begin() as connection:  # as if it were over already
+            rows = await connection.execute(select(jobs).where(jobs.c.id == odd.id))
+            past = {name: value for name, value in rows.mappings().one().items() if name in history.c}
+            await connection.execute(insert(history).values(**past, finished_at=db_now()))
+        go.set()
+        consumer.wake()
+        await until_state(database, even.id, "succeeded")
+        await until(lambda: true("job.unwritable" in {line["event"] for line in log_lines.entries}))
 
 
 async def test_a_database_that_refuses_its_user_does_not_keep_a_drain(

@@ -26,7 +26,7 @@ from nocohost.node.identity import new_claim_id
 from nocohost.queue.consumer import Consumer
 from nocohost.store.database import SqlDatabase
 from nocohost.store.explain import explain_job
-from nocohost.store.hot.values import Want
+from nocohost.store.hot.values import OldestLevel, Want
 from nocohost.store.keys import pause_key, resume_key
 from nocohost.store.limits import Limit, claim_limited, declare_limits
 from nocohost.store.schema import jobs
@@ -216,8 +216,9 @@ async def test_ageing_does_not_go_by_what_waits_for_a_place(database: SqlDatabas
     await add(database, priority=4)
     await add(database, OTHER, marks=CRASHED, priority=9)
     plain, isolated = Want(KEY, 1), Want(KEY, 1, isolated=True)
-    assert await database.hot.oldest_levels([plain, Want(OTHER, 1)]) == {KEY: 1}
-    assert await database.hot.oldest_levels([isolated]) == {KEY: 9}
+    found = await database.hot.oldest_levels([plain, Want(OTHER, 1)])
+    assert found == {KEY: OldestLevel(1, None), OTHER: OldestLevel(None, None)}
+    assert await database.hot.oldest_levels([isolated]) == {KEY: OldestLevel(9, None)}
 
 
 async def test_an_idle_node_takes_no_write_lock_for_what_it_has_no_place_for(

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from integration.queue_bench import node_record
@@ -23,6 +24,7 @@ from nocohost.queue.beat import Beat
 from nocohost.store.database import SqlDatabase, open_database
 from nocohost.store.schema import limits, tokens
 from nocohost.store.tokens import create_token, list_tokens
+from nocohost.testing.clock import FakeClock
 from nocohost.testing.postgres import PostgresServer, find_binaries
 
 
@@ -57,12 +59,33 @@ async def test_two_transactions_that_wait_for_each_other_are_a_conflict(database
     async def lock(connection: AsyncConnection, key: str) -> None:
         await connection.execute(select(limits).where(limits.c.key == key).with_for_update())
 
-    with pytest.raises(StoreConflictError, match="deadlock"):
+    with pytest.raises(StoreConflictError, match="deadlock") as raised:
         async with database.begin() as one, database.begin() as two:
             for connection, key in ((one, "a"), (two, "b")):
                 await connection.execute(text("SET LOCAL deadlock_timeout = '20ms'"))
                 await lock(connection, key)
             await asyncio.gather(lock(one, "b"), lock(two, "a"))
+    assert raised.value.retryable
+
+
+async def test_a_database_that_stays_away_is_told_of_now_and_then(
+    tmp_path: Path, log: Log, log_lines: LogCapture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away() -> Any:
+        raise StoreUnavailableError("the database is away")
+
+    clock = FakeClock()
+    database = open_database(f"sqlite:///{tmp_path / 'a.sqlite'}", clock=clock, log=log)
+    monkeypatch.setattr(database, "connect", away)
+    waiting = asyncio.create_task(database.wait(60.0))
+    async with asyncio.timeout(30):
+        while not waiting.done():
+            await asyncio.sleep(0.01)
+            clock.advance(1.0)
+    with pytest.raises(StoreUnavailableError, match="gave up after 60 s"):
+        await waiting
+    await database.close()
+    assert 5 <= sum(line["event"] == "database.away" for line in log_lines.entries) <= 6
 
 
 @pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)

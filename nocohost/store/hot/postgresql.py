@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from nocohost.store.hot.driver_connection import DriverConnection
 from nocohost.store.hot.statements import CLAIM, CLAIM_PLAIN, END, GIVE_BACK, INSERT, INSERT_ONE, OLDEST_LEVELS
-from nocohost.store.hot.values import ANY_PLACES, ClaimedJob, NewJob, Settlement, Want
+from nocohost.store.hot.values import ANY_PLACES, ClaimedJob, NewJob, OldestLevel, Settlement, Want
 
 
 class PostgresqlHotStore:
@@ -68,11 +68,11 @@ class PostgresqlHotStore:
         jobs.sort(key=lambda job: (job.priority, job.due, job.id))
         return jobs
 
-    async def oldest_levels(self, wants: Sequence[Want]) -> dict[str, int]:
+    async def oldest_levels(self, wants: Sequence[Want]) -> dict[str, OldestLevel]:
         """See ``HotStore.oldest_levels``."""
-        keys = {"keys": [want.key for want in wants], "isolated": [want.isolated for want in wants]}
-        rows: list[Any] = await self._claims.fetch(OLDEST_LEVELS, keys)
-        return dict(rows)
+        keys, _, floors, isolated = map(list, zip(*wants, strict=True))
+        rows = await self._claims.fetch(OLDEST_LEVELS, {"keys": keys, "floors": floors, "isolated": isolated})
+        return {key: OldestLevel(priority, last) for key, priority, last in rows}
 
     async def settle(self, settlements: Sequence[Settlement]) -> set[str]:
         """See ``HotStore.settle``. Endings and jobs that go back are a transaction each."""

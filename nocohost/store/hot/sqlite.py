@@ -11,7 +11,7 @@ from pydantic_core import from_json
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from nocohost.store.hot.values import ANY_PLACES, ClaimedJob, NewJob, Settlement, Want
+from nocohost.store.hot.values import ANY_PLACES, ClaimedJob, NewJob, OldestLevel, Settlement, Want
 from nocohost.store.translate import translated
 from nocohost.store.types import EPOCH, MICROSECOND
 from nocohost.store.writer import WriterTurn
@@ -84,7 +84,8 @@ RETURNING id, key, payload, priority, "group", run_at, enqueued_at, attempts, lo
 """
 OLDEST_LEVEL = """
 WITH RECURSIVE levels(priority) AS (
-  SELECT min(priority) FROM nocohost_jobs WHERE key = :key AND state = 'pending' AND "group" IS NULL
+  SELECT min(priority) FROM nocohost_jobs
+  WHERE key = :key AND state = 'pending' AND "group" IS NULL AND priority >= :floor
   UNION ALL
   SELECT (SELECT min(priority) FROM nocohost_jobs
           WHERE key = :key AND state = 'pending' AND "group" IS NULL AND priority > levels.priority)
@@ -105,7 +106,8 @@ WITH RECURSIVE levels(priority) AS (
   SELECT priority, run_at FROM nocohost_jobs
   WHERE id IN (SELECT id FROM heads) AND state = 'pending' AND (:isolated OR losses < 2 AND crashes = 0)
 )
-SELECT priority, since FROM waiting WHERE since <= nocohost_now() ORDER BY since LIMIT 1
+SELECT (SELECT priority FROM waiting WHERE since <= nocohost_now() ORDER BY since LIMIT 1),
+       (SELECT max(priority) FROM levels HAVING count(priority) = 100)
 """
 HELD = """
 SELECT j.id, j.cancel_requested FROM json_each(?) AS one JOIN nocohost_jobs AS j
@@ -163,12 +165,12 @@ class SqliteHotStore:
         jobs.sort(key=lambda job: (job.priority, job.due, job.id))
         return jobs
 
-    async def oldest_levels(self, wants: Sequence[Want]) -> dict[str, int]:
+    async def oldest_levels(self, wants: Sequence[Want]) -> dict[str, OldestLevel]:
         """See ``HotStore.oldest_levels``."""
 
-        def read(driver: "sqlite3.Connection") -> dict[str, int]:
+        def read(driver: "sqlite3.Connection") -> dict[str, OldestLevel]:
             found = ((want.key, driver.execute(OLDEST_LEVEL, want._asdict()).fetchone()) for want in wants)
-            return {key: row[0] for key, row in found if row is not None}
+            return {key: OldestLevel(*row) for key, row in found}
 
         return await self._run(read)
 

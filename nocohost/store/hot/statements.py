@@ -104,13 +104,15 @@ SELECT NULL, w.key, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL F
 WHERE %(places)s::int > 0 AND (SELECT true FROM nocohost_jobs AS j WHERE {APART}
                                  ORDER BY j.priority LIMIT 1)
 """  # noqa: S608
-# Of the lowest hundred levels: in a fair queue every job has a priority of its own, and there are as many levels.
+# Of a hundred levels from the floor on: in a fair queue every job has a priority of its own, so that there may be as
+# many levels as jobs.
 OLDEST_LEVELS: LiteralString = """
 WITH RECURSIVE wanted AS (
-  SELECT w.* FROM unnest(%(keys)s::text[], %(isolated)s::bool[]) AS w(key, isolated)
+  SELECT w.* FROM unnest(%(keys)s::text[], %(floors)s::int[], %(isolated)s::bool[]) AS w(key, floor, isolated)
 ), levels AS (
   SELECT 1 AS place, w.key, w.isolated, (SELECT min(j.priority) FROM nocohost_jobs AS j
-                 WHERE j.key = w.key AND j.state = 'pending' AND j."group" IS NULL) AS priority
+                 WHERE j.key = w.key AND j.state = 'pending' AND j."group" IS NULL
+                   AND j.priority >= w.floor) AS priority
   FROM wanted AS w
   UNION ALL
   SELECT l.place + 1, l.key, l.isolated, (SELECT min(j.priority) FROM nocohost_jobs AS j WHERE j.key = l.key
@@ -136,8 +138,11 @@ WITH RECURSIVE wanted AS (
     WHERE h.key = n.key AND h."group" = n.name ORDER BY h.enqueued_at, h.id LIMIT 1
   ) AS head
   WHERE n.name IS NOT NULL AND head.state = 'pending' AND (n.isolated OR head.losses < 2 AND head.crashes = 0)
+), oldest AS (
+  SELECT DISTINCT ON (key) key, priority FROM waiting WHERE since <= clock_timestamp() ORDER BY key, since
 )
-SELECT DISTINCT ON (key) key, priority FROM waiting WHERE since <= clock_timestamp() ORDER BY key, since
+SELECT w.key, o.priority, (SELECT l.priority FROM levels AS l WHERE l.key = w.key AND l.place = 100)
+FROM wanted AS w LEFT JOIN oldest AS o ON o.key = w.key
 """
 # The state is compared so that no partial index fits: the one of running jobs looks small to the planner, and is walked
 # whole, with all that has ended since it was last vacuumed, where the primary key finds each job at once.

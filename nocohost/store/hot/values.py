@@ -45,6 +45,14 @@ class ClaimedJob(NamedTuple):
         return self.losses > 1 or self.crashes > 0
 
 
+class OldestLevel(NamedTuple):
+    """The priority whose first due job has waited longest, of those that were looked at; None where none is due."""
+
+    priority: int | None
+    last: int | None
+    """The last priority that was looked at, where there may be others beyond it."""
+
+
 class NewJob(NamedTuple):
     """A job to be; ``payload`` is JSON text. ``run_at`` None or in the past means now.
 
@@ -97,10 +105,11 @@ class HotStore(Protocol):
         clearly.
         """
 
-    async def oldest_levels(self, wants: Sequence[Want]) -> dict[str, int]:
-        """Return, for each wanted key with due jobs, the priority whose first due job has waited longest.
+    async def oldest_levels(self, wants: Sequence[Want]) -> dict[str, OldestLevel]:
+        """Return, for each wanted key, the priority whose first due job has waited longest.
 
-        Jobs that must run apart are left out, unless their key is isolated: they do not wait for slots alone.
+        Looks at a hundred priorities, from the floor of the want on, and at the first job of each group. Jobs that must
+        run apart are left out, unless their key is isolated: they do not wait for slots alone.
         """
 
     async def settle(self, settlements: Sequence[Settlement]) -> set[str]:
