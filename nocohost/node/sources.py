@@ -4,7 +4,6 @@ Nothing here knows what a setting means. Whatever cannot be read is a fault, wha
 are collected, so that an operator mends everything at once.
 """
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,6 +76,8 @@ def read_environment(reading: Reading, names: frozenset[str], environ: Mapping[s
 
 def read_toml(reading: Reading, names: frozenset[str], path: Path) -> None:
     """Take what a TOML file gives."""
+    import tomllib  # most nodes have none
+
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

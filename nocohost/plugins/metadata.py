@@ -92,6 +92,7 @@ def _misspelt_groups(distribution: Distribution, name: str) -> Iterator[str]:
 
 
 def _entries_of(distribution: Distribution, name: str) -> Iterator[CatalogueEntry]:
+    version = distribution.metadata["Version"] or "0"  # parsed anew at each look
     for point in distribution.entry_points:
         if point.group in GROUPS:
             match = REFERENCE.fullmatch(point.value.strip())
@@ -101,7 +102,7 @@ def _entries_of(distribution: Distribution, name: str) -> Iterator[CatalogueEntr
                 group=point.group,
                 name=point.name,
                 distribution=name,
-                version=distribution.metadata["Version"] or "0",
+                version=version,
                 module=parts.get("module") or "",
                 attribute=parts.get("attribute") or "",
                 extras=tuple(extra for extra in extras if extra),

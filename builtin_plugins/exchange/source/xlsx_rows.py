@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from itertools import islice
 from typing import Any, BinaryIO, TypeVar
-from xml.etree import ElementTree
 
 from builtin_plugins.exchange.errors import FileRefusedError
 from builtin_plugins.exchange.source.archive import ErrorCells, check_workbook
@@ -112,6 +111,7 @@ def _parsed(call: Callable[[], T]) -> T:
 def _by_row(errors: ErrorCells, file: BinaryIO, sheet: str) -> Mapping[int, str]:
     """Return the first column with an error by row, of the sheet's own entry."""
     import zipfile
+    from xml.etree import ElementTree
 
     file.seek(0)
     with zipfile.ZipFile(file) as archive:
