@@ -12,7 +12,7 @@ from builtin_plugins.async_task.desk import OPERATE, Desk, NewTask
 from builtin_plugins.async_task.error_file import error_csv
 from builtin_plugins.async_task.errors import TaskConflictError
 from builtin_plugins.async_task.listing import ListQuery, list_page
-from builtin_plugins.async_task.local_file import upload_file, write_file
+from builtin_plugins.async_task.local_file import OutputFile, upload_file, write_file
 from builtin_plugins.async_task.progress_bar import display, progress_text
 from builtin_plugins.async_task.records import STATES
 from builtin_plugins.async_task.standing import Standing
@@ -59,7 +59,7 @@ async def start(app: App, kind: str, file: Path | None, **options: Any) -> None:
 @click.option("--filter", "condition", help="Which records, as the JSON of a filter.")
 @click.option("--sort", help="Fields to sort by, as in -total,id.")
 @click.option("--fields", help="Which fields, as in id,total.")
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Watch, and write the file here.")
+@click.option("--output", type=OutputFile(), help="Watch, and write the file here.")
 @start_options
 @pass_app
 async def export_(
@@ -152,7 +152,7 @@ async def watch(app: App, task_id: str, as_json: bool) -> None:
 @task.command()
 @click.argument("task_id")
 @click.option("--errors", is_flag=True, help="Its row errors instead, as CSV: row, field, value, reason.")
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Where to; unset: its name, here.")
+@click.option("--output", type=OutputFile(), help="Where to; unset: its name, here.")
 @pass_app
 async def download(app: App, task_id: str, errors: bool, output: Path | None) -> None:
     """Write the file that a task has made, or its row errors."""

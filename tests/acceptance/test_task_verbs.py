@@ -51,6 +51,7 @@ async def test_a_task_is_started_listed_cancelled_and_retried_while_nobody_runs_
         (("task", "show", "00000000-0000-7000-8000-000000000000"), 1, "there is no task"),
         (("task", "export", "shop.nothing"), 2, "shop.nothing"),
         (("task", "import", "shop.orders", "no-such-file.csv"), 2, "does not exist"),
+        (("task", "export", "shop.orders", "--output", "no-such-folder/orders.csv"), 2, "no-such-folder"),
     ],
 )
 async def test_what_cannot_be_is_refused_in_one_line(tmp_path, arguments, code, said):
