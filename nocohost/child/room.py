@@ -119,6 +119,7 @@ class ChildRoom:
             answer.cancel()
             self._busy.discard(child)
             if stays and child.is_alive:
+                child.log = self._log.bind(child=child.pid)
                 self.idle.keep(child, is_async=is_async(service))
             else:
                 self._throw_away(child)
