@@ -1,0 +1,154 @@
+"""Executions and their steps as they stand in the database: found, listed, written."""
+
+import secrets
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from time import time_ns
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from sqlalchemy import bindparam, delete, insert, select, update
+
+from builtin_plugins.workflow.step_row import StepRow
+from builtin_plugins.workflow.tables import executions, signals, steps
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+OPEN = ("queued", "running", "waiting")
+STATES = ("queued", "running", "waiting", "succeeded", "failed", "cancelled", "timed_out")
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionRow:
+    """One execution as it is stored."""
+
+    id: str
+    workflow: str
+    version: int
+    state: str
+    reason: str | None
+    trigger: Any
+    output: Any
+    driver: str | None
+    pokes: int
+    cancel_requested: bool
+    timer: str | None
+    timer_at: datetime | None
+    turn: int
+    depth: int
+    parent: str | None
+    parent_path: str | None
+    parent_iteration: str | None
+    waited: bool
+    created_by: str
+    created_at: datetime
+    started_at: datetime | None
+    deadline_at: datetime | None
+    finished_at: datetime | None
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether it has not ended."""
+        return self.state in OPEN
+
+
+SHOWN = tuple(executions.c[one.name] for one in fields(ExecutionRow))
+STEP_NAMES = tuple(one.name for one in fields(StepRow))
+STEP_COLUMNS = tuple(steps.c[name] for name in STEP_NAMES)
+CHANGING = tuple(name for name in STEP_NAMES if name not in ("path", "iteration", "number", "key", "type", "started_at"))
+
+
+def new_id() -> str:
+    """Return a UUID of version 7: sorted as text, later ones come later, to a quarter of a microsecond."""
+    milliseconds, nanoseconds = divmod(time_ns(), 1_000_000)
+    fraction = (nanoseconds << 12) // 1_000_000
+    number = milliseconds << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | secrets.randbits(62)
+    return str(UUID(int=number))
+
+
+async def find_execution(connection: "AsyncConnection", execution_id: str) -> ExecutionRow | None:
+    """Return an execution, None without one."""
+    row = (await connection.execute(select(*SHOWN).where(executions.c.id == execution_id))).first()
+    return None if row is None else ExecutionRow(*row)
+
+
+async def find_executions(connection: "AsyncConnection", ids: Collection[str]) -> dict[str, ExecutionRow]:
+    """Return those of the executions that are there, by id."""
+    rows = (await connection.execute(select(*SHOWN).where(executions.c.id.in_(ids)))).all()
+    return {row.id: ExecutionRow(*row) for row in rows}
+
+
+async def list_executions(
+    connection: "AsyncConnection",
+    *,
+    limit: int,
+    after: str | None = None,
+    workflow: str | None = None,
+    states: Collection[str] = (),
+    parent: str | None = None,
+) -> Sequence[ExecutionRow]:
+    """Return executions, newest first, at most ``limit``; ``after`` is the id of the last one of the page before."""
+    query = select(*SHOWN).order_by(executions.c.id.desc()).limit(limit)
+    if after is not None:
+        query = query.where(executions.c.id < after)
+    if workflow is not None:
+        query = query.where(executions.c.workflow == workflow)
+    if states:
+        query = query.where(executions.c.state.in_(states))
+    if parent is not None:
+        query = query.where(executions.c.parent == parent)
+    return [ExecutionRow(*row) for row in (await connection.execute(query)).all()]
+
+
+async def load_steps(connection: "AsyncConnection", execution_id: str) -> Sequence[StepRow]:
+    """Return the steps of an execution in the order in which they began."""
+    query = select(*STEP_COLUMNS).where(steps.c.execution == execution_id).order_by(steps.c.number)
+    return [StepRow(*row) for row in (await connection.execute(query)).all()]
+
+
+async def write_steps(
+    connection: "AsyncConnection", execution_id: str, new: Sequence[StepRow], changed: Sequence[StepRow]
+) -> None:
+    """Write steps that have begun, and those that have changed."""
+    if new:
+        await connection.execute(
+            insert(steps),
+            [{"execution": execution_id, **{name: getattr(row, name) for name in STEP_NAMES}} for row in new],
+        )
+    if changed:
+        statement = (
+            update(steps)
+            .where(steps.c.execution == execution_id, steps.c.path == bindparam("at_path"))
+            .where(steps.c.iteration == bindparam("at_iteration"))
+            .values({name: bindparam(f"new_{name}", type_=steps.c[name].type) for name in CHANGING})
+        )
+        values = [
+            {
+                "at_path": row.path,
+                "at_iteration": row.iteration,
+                **{f"new_{name}": getattr(row, name) for name in CHANGING},
+            }
+            for row in changed
+        ]
+        await connection.execute(statement, values)
+
+
+async def load_signals(connection: "AsyncConnection", execution_id: str) -> Sequence[tuple[str, int, Any]]:
+    """Return the signals that an execution has not taken yet, oldest first: name, number and value."""
+    query = (
+        select(signals.c.name, signals.c.number, signals.c.value)
+        .where(signals.c.execution == execution_id)
+        .order_by(signals.c.number)
+    )
+    return [(row.name, row.number, row.value) for row in (await connection.execute(query)).all()]
+
+
+async def take_signal(connection: "AsyncConnection", execution_id: str, name: str, number: int) -> None:
+    """Remove a signal that a step has taken."""
+    await connection.execute(
+        delete(signals).where(
+            signals.c.execution == execution_id, signals.c.name == name, signals.c.number == number
+        )
+    )

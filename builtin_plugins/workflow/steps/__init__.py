@@ -1,0 +1,1 @@
+"""The types of steps that come with workflows."""
