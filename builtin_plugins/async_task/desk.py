@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, update
 
-from builtin_plugins.async_task import KEY
 from builtin_plugins.async_task.errors import TaskConflictError, TaskNotFoundError
 from builtin_plugins.async_task.form import TaskForm
+from builtin_plugins.async_task.key import KEY
 from builtin_plugins.async_task.kinds import find_form, read_params
 from builtin_plugins.async_task.records import TaskRow, find_request, find_tasks, new_id, next_tag
 from builtin_plugins.async_task.standing import Standing, stand
@@ -90,20 +90,46 @@ class Desk:
                 raise
         return await self._start(new, checked, owner)  # its twin came first, and is there now
 
+    async def start_within(self, connection: "AsyncConnection", new: NewTask, owner: str) -> str:
+        """Make the task and its job in the caller's transaction, and return its id; raises what ``check`` does.
+
+        For other plugins, that start tasks without files or idempotency keys.
+        """
+        return await self._insert(connection, new, self.check(new), owner)
+
+    async def find_over(self, ids: Sequence[str]) -> set[str]:
+        """Return which of these tasks are over, those that are gone included."""
+        async with self._app.database.connect() as connection:
+            rows = await find_tasks(connection, ids)
+        standings = await stand(self._app, list(rows.values()))
+        return set(ids) - {one.row.id for one in standings if one.row.is_open}
+
+    async def cancel_within(self, connection: "AsyncConnection", task_id: str) -> None:
+        """Cancel a task in the caller's transaction; raises ``TaskNotFoundError`` and ``JobConflictError``."""
+        row = (await find_tasks(connection, [task_id])).get(task_id)
+        if row is None:
+            raise _not_found(task_id)
+        await self._app.queue.cancel(row.job_id, connection=connection)
+        await self._app.signals.send(CHANGED, {"id": task_id}, connection=connection)
+
     async def _start(self, new: NewTask, checked: Checked, owner: str) -> Standing:
         request = None if new.idempotency_key is None else _request(new, checked)
         async with self._app.database.begin() as connection:
             if request is not None and (first := await find_request(connection, owner, request[0])):
                 return await self._repeated(connection, first, request[1])
-            task_id = new_id()
-            tag = await next_tag(connection, owner)
-            job = await self._app.queue.enqueue(KEY, {"task": task_id}, connection=connection, priority=tag)
-            await connection.execute(insert(tasks).values(self._values(new, checked, owner, task_id, job.id, tag)))
-            if new.upload is not None:
-                await self._app.storage.keep(new.upload.id, connection=connection)
+            task_id = await self._insert(connection, new, checked, owner)
             row = (await find_tasks(connection, [task_id]))[task_id]
         (standing,) = await stand(self._app, [row])
         return standing
+
+    async def _insert(self, connection: "AsyncConnection", new: NewTask, checked: Checked, owner: str) -> str:
+        task_id = new_id()
+        tag = await next_tag(connection, owner)
+        job = await self._app.queue.enqueue(KEY, {"task": task_id}, connection=connection, priority=tag)
+        await connection.execute(insert(tasks).values(self._values(new, checked, owner, task_id, job.id, tag)))
+        if new.upload is not None:
+            await self._app.storage.keep(new.upload.id, connection=connection)
+        return task_id
 
     async def find(self, task_id: str, principal: Principal) -> Standing:
         """Return a task of the principal's; raises ``TaskNotFoundError``, for somebody else's too."""

@@ -9,6 +9,8 @@ from nocohost import PluginContractError
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    ParamsModel = type[BaseModel]
+
 TYPE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 TYPE_LETTERS = 64
 
@@ -23,7 +25,7 @@ class StepForm:
 
     type: str
     title: str
-    params: "type[BaseModel]"
+    params: "ParamsModel"
     description: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:

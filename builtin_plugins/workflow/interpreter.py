@@ -70,7 +70,12 @@ class LimitReachedError(ExpressionError):
 
 
 def advance(
-    definition: Definition, progress: Progress, trigger: Any, *, running: Collection[Place] = (), max_steps: int = 10_000
+    definition: Definition,
+    progress: Progress,
+    trigger: Any,
+    *,
+    running: Collection[Place] = (),
+    max_steps: int = 10_000,
 ) -> Plan:
     """Return what is to begin now, and the end if it has come; evaluates and records pure steps in ``progress``.
 
@@ -258,7 +263,9 @@ class Walk:
 
     def parallel(self, step: Step, row: StepRow, scope: Scope) -> Outcome:
         """Walk every branch, as far as each gets."""
-        outcomes = [self.block(branch, row.iteration, scope) for name, branch in step.blocks.items() if name != "on_error"]
+        outcomes = [
+            self.block(branch, row.iteration, scope) for name, branch in step.blocks.items() if name != "on_error"
+        ]
         end = next((one for one in outcomes if isinstance(one, End)), None)
         if end is not None:
             return end

@@ -18,8 +18,10 @@ NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 KEY = re.compile(r"[a-z_][a-z0-9_]*")
 KEY_LETTERS = 64
 RESERVED = frozenset(
-    "true false null in as break const continue else for function if import let loop package namespace return var void"
-    " while trigger steps".split()
+    (
+        *("true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import"),
+        *("let", "loop", "package", "namespace", "return", "var", "void", "while", "trigger", "steps"),
+    )
 )
 DEFINITION_BYTES = 1024 * 1024
 STEPS = 500
@@ -69,7 +71,9 @@ class Reader:
         fields = self._fit(DefinitionFields, value, "")
         name = value.get("name")
         if isinstance(name, str) and (len(name) > KEY_LETTERS or not NAME.fullmatch(name)):
-            self._fault("/name", f"{name[:80]!r} is no name: lower-case words joined by -, at most {KEY_LETTERS} letters")
+            self._fault(
+                "/name", f"{name[:80]!r} is no name: lower-case words joined by -, at most {KEY_LETTERS} letters"
+            )
         trigger = self._trigger(value.get("trigger"))
         steps = self._block(value.get("steps"), "/steps", "", (), 1)
         output = None
@@ -145,7 +149,12 @@ class Reader:
         return Step(key, form.type, own, compiled, read, retry, fields.timeout_seconds, on_error)
 
     def _block_fields(self, value: Mapping[str, Any]) -> frozenset[str]:
-        fields = {"condition": {"then", "else"}, "loop": {"do"}, "switch": {"cases", "default"}, "parallel": {"branches"}}
+        fields = {
+            "condition": {"then", "else"},
+            "loop": {"do"},
+            "switch": {"cases", "default"},
+            "parallel": {"branches"},
+        }
         kind = value.get("type")
         return frozenset(fields.get(kind, ()) if isinstance(kind, str) else ())
 
@@ -242,7 +251,9 @@ class Reader:
     def _cases(
         self, value: Mapping[str, Any], where: str, path: str, names: Sequence[str], depth: int
     ) -> dict[str, tuple[Step, ...]]:
-        blocks = {"default": self._block(value.get("default", []), f"{where}/default", f"{path}/default/", names, depth + 1)}
+        blocks = {
+            "default": self._block(value.get("default", []), f"{where}/default", f"{path}/default/", names, depth + 1)
+        }
         cases = value.get("cases")
         if not isinstance(cases, list) or not cases:
             self._fault(f"{where}/cases", 'a list of cases is expected, each {"equals": ..., "do": [steps]}')

@@ -57,7 +57,9 @@ class ExecutionRow:
 SHOWN = tuple(executions.c[one.name] for one in fields(ExecutionRow))
 STEP_NAMES = tuple(one.name for one in fields(StepRow))
 STEP_COLUMNS = tuple(steps.c[name] for name in STEP_NAMES)
-CHANGING = tuple(name for name in STEP_NAMES if name not in ("path", "iteration", "number", "key", "type", "started_at"))
+CHANGING = tuple(
+    name for name in STEP_NAMES if name not in ("path", "iteration", "number", "key", "type", "started_at")
+)
 
 
 def new_id() -> str:
@@ -148,7 +150,5 @@ async def load_signals(connection: "AsyncConnection", execution_id: str) -> Sequ
 async def take_signal(connection: "AsyncConnection", execution_id: str, name: str, number: int) -> None:
     """Remove a signal that a step has taken."""
     await connection.execute(
-        delete(signals).where(
-            signals.c.execution == execution_id, signals.c.name == name, signals.c.number == number
-        )
+        delete(signals).where(signals.c.execution == execution_id, signals.c.name == name, signals.c.number == number)
     )

@@ -103,7 +103,7 @@ async def wake(app: App, connection: "AsyncConnection", execution_id: str, *, pr
 async def end_execution(
     app: App, connection: "AsyncConnection", row: ExecutionRow, state: str, reason: str | None, output: Any = None
 ) -> ExecutionRow:
-    """End an execution; whoever waits for it is told, and executions that it has started and waits for are cancelled."""
+    """End an execution, and tell whoever waits for it."""
     now = app.clock.now()
     ended = replace(
         row, state=state, reason=reason, output=output, driver=None, timer=None, timer_at=None, finished_at=now

@@ -53,6 +53,10 @@ class StepType:
         if not TYPE.fullmatch(self.name):
             raise PluginContractError(f"step type {self.name!r}: no name", hint="as in its form, such as shop.reserve")
         if not inspect.iscoroutinefunction(self.run) or len(inspect.signature(self.run).parameters) != 2:
-            raise PluginContractError(f"step type {self.name}: run cannot be called so", hint="async def run(call, app)")
+            raise PluginContractError(
+                f"step type {self.name}: run cannot be called so", hint="async def run(call, app)"
+            )
         if self.timeout_seconds <= 0:
-            raise PluginContractError(f"step type {self.name}: timeout_seconds is {self.timeout_seconds}", hint="above 0")
+            raise PluginContractError(
+                f"step type {self.name}: timeout_seconds is {self.timeout_seconds}", hint="above 0"
+            )

@@ -1,0 +1,357 @@
+"""Driving one execution: what the interpreter says comes next is done, and what came of it is written, step by step.
+
+Everything is written through the claim of the job that drives, so a driver that has lost it writes nothing. A commit
+holds what has ended and what begins next; steps with an effect run after the commit that says that they run.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+from sqlalchemy import select, update
+
+from builtin_plugins.workflow.definition import Definition, Step
+from builtin_plugins.workflow.effects import Effects, value_fault
+from builtin_plugins.workflow.interpreter import End, Plan, Start, advance
+from builtin_plugins.workflow.library import Library
+from builtin_plugins.workflow.pokes import Pokes
+from builtin_plugins.workflow.progress import Progress
+from builtin_plugins.workflow.records import ExecutionRow, write_steps
+from builtin_plugins.workflow.settings import WorkflowSettings
+from builtin_plugins.workflow.starting import (
+    deadline,
+    drop_job,
+    end_execution,
+    open_children,
+    request_cancel,
+    set_timer,
+)
+from builtin_plugins.workflow.step_row import StepRow
+from builtin_plugins.workflow.step_runs import StepRuns
+from builtin_plugins.workflow.step_type import StepCall
+from builtin_plugins.workflow.steps.contract import Answer, Beginning, Waiting
+from builtin_plugins.workflow.tables import executions
+from nocohost import App, FenceLostError, Job, NocohostError, StoreError
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+RETRY = "retry"
+"""What a step refers to that waits for its next attempt."""
+ABSENT = "absent"
+"""What a step refers to that waits for its type to be installed again."""
+ABSENT_SECONDS = 30.0
+UNDO_FREE = frozenset({"delay", "wait_until", "signal"})
+"""Steps that begin without anything to undo, so without a savepoint."""
+
+
+class Driver:
+    """Drives one execution by one job, until it ends or waits."""
+
+    def __init__(
+        self,
+        app: App,
+        runs: StepRuns,
+        library: Library,
+        job: Job,
+        row: ExecutionRow,
+        found: tuple[Definition, Mapping[str, Step]],
+        progress: Progress,
+    ) -> None:
+        self._app = app
+        self._runs = runs
+        self._forms = library.forms
+        self._job = job
+        self._row = row
+        self._definition, self._steps = found
+        self._progress = progress
+        self._effects = Effects(app)
+        self._settings = app.settings(WorkflowSettings)
+        self._due: datetime | None = None
+        self._must_look = bool(progress.rows) or row.cancel_requested
+        self._is_stored_running = row.state == "running"
+
+    @property
+    def _has_effects(self) -> bool:
+        return bool(self._effects.places)
+
+    async def drive(self, pokes: Pokes, due: datetime | None = None) -> None:
+        """Go on with the execution; ``due`` is an instant that has come by the database's clock."""
+        self._due = due
+        now = self._now()
+        if self._row.started_at is None:
+            seconds = self._definition.timeout_seconds or self._settings.timeout_seconds
+            self._row = replace(self._row, started_at=now, deadline_at=deadline(now, seconds))
+        try:
+            if await self._turn():
+                return
+            with pokes.heard(self._row.id, self._row.pokes) as poke:
+                while True:
+                    if self._has_effects and not self._must_look:
+                        await self._effects.wait(poke, self._seconds_to_wake())
+                    if poke.is_set():
+                        poke.clear()
+                        self._must_look = True
+                    self._harvest()
+                    if await self._turn():
+                        return
+        finally:
+            await self._effects.cancel_all()
+
+    async def _turn(self) -> bool:
+        """Write what has come and begin what follows; return True once this job is done with it."""
+        self._progress.now = self._now()
+        self._expire()
+        async with self._job.transaction() as connection:
+            end = await self._look(connection) if self._must_look else None
+            self._must_look = False
+            plan = Plan(end=end) if end is not None else await self._advance(connection)
+            end = plan.end or self._forced_end()
+            if end is not None:
+                await self._end(connection, plan, end)
+                return True
+            await self._stop(connection, plan.cancelled)
+            is_done = False
+            starts = [start for start in plan.starts if not self._is_absent(start)]
+            if starts or self._has_effects:
+                await self._write(connection)
+                await self._mark_running(connection)
+            else:
+                await self._write(connection)
+                is_done = await self._release(connection)
+        for start in starts:
+            self._start(start)
+        return is_done
+
+    async def _look(self, connection: "AsyncConnection") -> End | None:
+        """Look at what may have come from outside: a cancel, signals, jobs, tasks, executions."""
+        query = select(executions.c.pokes, executions.c.cancel_requested, executions.c.reason)
+        row = (await connection.execute(query.where(executions.c.id == self._row.id))).first()
+        if row is None:
+            raise FenceLostError(f"execution {self._row.id} is gone")
+        self._row = replace(self._row, pokes=row.pokes, cancel_requested=row.cancel_requested)
+        if row.cancel_requested:
+            return End("cancelled", row.reason or "cancelled on request")
+        waiting: dict[str, list[StepRow]] = {}
+        for step in self._progress.rows.values():
+            if step.state == "waiting" and step.reference not in (RETRY, ABSENT):
+                waiting.setdefault(step.type, []).append(step)
+        for kind, rows in waiting.items():
+            waits = self._runs.waiting[kind]
+            for place, answer in (await waits.look(self._app, connection, self._row, rows)).items():
+                self._answered(self._progress.rows[place], answer)
+        return None
+
+    async def _advance(self, connection: "AsyncConnection") -> Plan:
+        """Advance as far as it goes, beginning the steps that are part of this transaction."""
+        starts: list[Start] = []
+        cancelled: list[StepRow] = []
+        while True:
+            begun = {start.row.place for start in starts}
+            plan = advance(
+                self._definition,
+                self._progress,
+                self._row.trigger,
+                running={*self._effects.places, *begun},
+                max_steps=self._settings.max_steps,
+            )
+            cancelled += plan.cancelled
+            here = [start for start in plan.starts if start.step.type in self._runs.transactional]
+            starts += [start for start in plan.starts if start.step.type not in self._runs.transactional]
+            for start in here:
+                await self._begin(connection, start)
+            if plan.end is not None or not here:
+                gone = {row.place for row in cancelled}
+                kept = [start for start in starts if start.row.place not in gone]
+                return Plan(kept, cancelled, plan.end)
+
+    async def _begin(self, connection: "AsyncConnection", start: Start) -> None:
+        """Begin a step within this transaction."""
+        row, step = start.row, start.step
+        call = self._call(start)
+        if call is None:
+            return
+        beginning = Beginning(self._app, connection, self._row, call, self._progress.now)
+        try:
+            if step.type in UNDO_FREE:
+                result = await self._runs.transactional[step.type].begin(beginning)
+            else:
+                async with connection.begin_nested():
+                    result = await self._runs.transactional[step.type].begin(beginning)
+        except NocohostError as error:
+            if isinstance(error, StoreError) and error.retryable:
+                raise
+            self._failed(row, error.code, str(error.message), retryable=getattr(error, "retryable", True))
+            return
+        if not isinstance(result, Waiting):
+            self._answered(row, Answer(result))
+            return
+        wake = [result.wake_at] if result.wake_at is not None else []
+        if step.timeout_seconds is not None:
+            wake.append(self._progress.now + timedelta(seconds=step.timeout_seconds))
+        at = min(wake, default=None)
+        self._progress.change(row, state="waiting", reference=result.reference, wake_at=at, error=None)
+
+    def _start(self, start: Start) -> None:
+        """Run a step beside this execution; what came of it is harvested."""
+        step_type = self._runs.effect(start.step.type)
+        call = self._call(start)
+        if step_type is not None and call is not None:
+            self._effects.start(step_type, call, start.step.timeout_seconds)
+        self._must_look = self._must_look or call is None
+
+    def _is_absent(self, start: Start) -> bool:
+        """Let a step wait whose type nobody runs here, and tell whether it does."""
+        if self._runs.effect(start.step.type) is not None:
+            return False
+        message = f"step type {start.step.type} not available on this node; plugins list says why"
+        self._progress.change(
+            self._progress.rows[start.row.place],
+            state="waiting",
+            reference=ABSENT,
+            wake_at=self._progress.now + timedelta(seconds=ABSENT_SECONDS),
+            error={"code": "workflow.step_absent", "message": message},
+        )
+        return True
+
+    def _call(self, start: Start) -> StepCall | None:
+        """Return what a step is given; fails the step if its params do not fit its form."""
+        row = start.row
+        try:
+            params = self._forms[row.type].params.model_validate(row.input)
+        except ValidationError as error:
+            faults = error.errors(include_url=False, include_context=False, include_input=False)
+            text = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
+            self._failed(row, "workflow.params", text, retryable=False)
+            return None
+        key = f"{self._row.id}:{row.path}:{row.iteration}"
+        if self._row.turn:
+            key = f"{key}:{self._row.turn}"
+        return StepCall(self._row.id, row.path, row.iteration, row.type, params, row.attempts, key)
+
+    def _harvest(self) -> None:
+        """Record what came of the steps that have ended."""
+        self._progress.now = self._now()
+        for ended in self._effects.take_ended():
+            row = self._progress.rows[ended.place]
+            if ended.code is None:
+                self._progress.succeed(row, ended.value)
+            else:
+                self._failed(row, ended.code, ended.message, retryable=ended.retryable)
+
+    def _answered(self, row: StepRow, answer: Answer) -> None:
+        if answer.error is not None:
+            self._failed(row, *answer.error, retryable=True)
+        elif fault := value_fault(answer.value):
+            self._failed(row, "workflow.value", fault, retryable=False)
+        else:
+            self._progress.succeed(row, answer.value)
+
+    def _failed(self, row: StepRow, code: str, message: str, *, retryable: bool) -> None:
+        """Fail a step, or let it wait for its next attempt."""
+        rule = self._steps[row.path].retry
+        failures = row.failures + 1
+        if retryable and failures < rule.attempts:
+            at = self._progress.now + timedelta(seconds=rule.wait_seconds(failures))
+            error = {"code": code, "message": message[:2000]}
+            self._progress.change(row, state="waiting", failures=failures, error=error, reference=RETRY, wake_at=at)
+            return
+        self._progress.fail(self._progress.change(row, failures=failures), code, message)
+
+    def _expire(self) -> None:
+        """Go on with the steps whose wait is over by the clock."""
+        for row in list(self._progress.rows.values()):
+            if row.state != "waiting" or row.wake_at is None or row.wake_at > self._progress.now:
+                continue
+            if row.reference in (RETRY, ABSENT):
+                self._progress.change(row, state="running", reference=None, wake_at=None)
+            else:
+                self._answered(row, self._runs.waiting[row.type].expired(row))
+
+    def _forced_end(self) -> End | None:
+        at = self._row.deadline_at
+        if at is None or self._progress.now < at:
+            return None
+        return End(
+            "timed_out", f"it took longer than its timeout, {(at - (self._row.started_at or at)).total_seconds():g} s"
+        )
+
+    async def _end(self, connection: "AsyncConnection", plan: Plan, end: End) -> None:
+        left = [*plan.cancelled, *self._progress.cancel_below("", "")]
+        await self._stop(connection, left)
+        await self._write(connection)
+        if end.state != "succeeded":
+            for child in await open_children(connection, self._row.id):
+                await request_cancel(self._app, connection, child, f"its parent {end.state}")
+        await end_execution(self._app, connection, self._row, end.state, end.reason, end.output)
+
+    async def _stop(self, connection: "AsyncConnection", rows: list[StepRow]) -> None:
+        """Stop what steps run or wait for that nobody waits for any more."""
+        for row in rows:
+            self._effects.cancel(row.place)
+            if row.state == "waiting" and row.type in self._runs.waiting and row.reference not in (RETRY, ABSENT):
+                await self._runs.waiting[row.type].stop(self._app, connection, row)
+
+    async def _write(self, connection: "AsyncConnection") -> None:
+        await write_steps(connection, self._row.id, *self._progress.take_changes())
+
+    async def _mark_running(self, connection: "AsyncConnection") -> None:
+        if self._is_stored_running:
+            return
+        await connection.execute(
+            update(executions)
+            .where(executions.c.id == self._row.id)
+            .values(state="running", reason=None, started_at=self._row.started_at, deadline_at=self._row.deadline_at)
+        )
+        self._is_stored_running = True
+
+    async def _release(self, connection: "AsyncConnection") -> bool:
+        """Give the execution up until something happens; return False if something has happened meanwhile."""
+        row, at = self._row, self._wake_at()
+        timer = row.timer
+        if at != row.timer_at or (at is not None and timer is None):
+            if at is None:
+                if timer is not None:
+                    await drop_job(self._app, connection, timer)
+                timer = None
+            else:
+                timer = await set_timer(self._app, connection, row, at)
+        self._row = replace(row, timer=timer, timer_at=at)
+        released = await connection.execute(
+            update(executions)
+            .where(executions.c.id == row.id, executions.c.driver == self._job.id, executions.c.pokes == row.pokes)
+            .values(
+                state="waiting",
+                reason=self._waits_for(),
+                driver=None,
+                timer=timer,
+                timer_at=at,
+                started_at=row.started_at,
+                deadline_at=row.deadline_at,
+            )
+        )
+        if released.rowcount:
+            return True
+        self._must_look = True
+        await connection.execute(update(executions).where(executions.c.id == row.id).values(timer=timer, timer_at=at))
+        return False
+
+    def _waits_for(self) -> str | None:
+        absent = [row for row in self._progress.rows.values() if row.state == "waiting" and row.reference == ABSENT]
+        return f"waiting: step type {absent[0].type} not available" if absent else None
+
+    def _wake_at(self) -> datetime | None:
+        waits = [row.wake_at for row in self._progress.rows.values() if row.state == "waiting" and row.wake_at]
+        if self._row.deadline_at is not None:
+            waits.append(self._row.deadline_at)
+        return min(waits, default=None)
+
+    def _seconds_to_wake(self) -> float | None:
+        at = self._wake_at()
+        return None if at is None else max(0.0, (at - self._now()).total_seconds())
+
+    def _now(self) -> datetime:
+        now = self._app.clock.now()
+        return now if self._due is None else max(now, self._due)

@@ -1,0 +1,108 @@
+"""The half of workflows that only runs where ``workflow:process`` is served: jobs become drivers of executions."""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import update
+
+from builtin_plugins.workflow.driver import Driver
+from builtin_plugins.workflow.errors import DefinitionError, WorkflowNotFoundError
+from builtin_plugins.workflow.library import Library
+from builtin_plugins.workflow.outside import EXPECT, OUTSIDE
+from builtin_plugins.workflow.pokes import Pokes
+from builtin_plugins.workflow.progress import Progress
+from builtin_plugins.workflow.records import OPEN, ExecutionRow, find_execution, load_steps
+from builtin_plugins.workflow.starting import POKE, end_execution
+from builtin_plugins.workflow.step_runs import StepRuns
+from builtin_plugins.workflow.tables import executions
+from nocohost import App, Job, Snooze, StoreError
+
+AWAY_SECONDS = 1.0
+UNREADABLE_SECONDS = 30.0
+
+
+class Engine:
+    """Runs executions, as many at a time as the service has slots."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._library = Library(app)
+        self._runs = StepRuns(app, self._library)
+        self._pokes = Pokes(app)
+
+    @property
+    def library(self) -> Library:
+        """Return the workflows as they are understood here."""
+        return self._library
+
+    async def drive(self, job: Job, execution_id: str, due: datetime | None) -> Any:
+        """Go on with an execution if this job is its driver, or can be; otherwise tell its driver to look."""
+        try:
+            return await self._drive(job, execution_id, due)
+        except StoreError as error:
+            if not error.retryable:
+                raise
+            self._app.log.warning("workflow.store_away", execution=execution_id, reason=error.message)
+            return Snooze(AWAY_SECONDS)
+
+    async def _drive(self, job: Job, execution_id: str, due: datetime | None) -> Any:
+        row, steps = await self._load(execution_id)
+        if row is not None and row.is_open and row.driver != job.id:
+            if not await self._take(job, execution_id):
+                return None
+            row, steps = await self._load(execution_id)
+        if row is None or not row.is_open:
+            return None
+        if row.timer == job.id:
+            row = replace(row, timer=None, timer_at=None)
+        try:
+            async with self._app.database.connect() as connection:
+                found = await self._library.find(connection, row.workflow, row.version)
+        except WorkflowNotFoundError as error:
+            async with job.transaction() as connection:
+                await end_execution(self._app, connection, row, "failed", error.message)
+            return None
+        except DefinitionError as error:
+            return await self._wait_readable(job, row, error)
+        progress = Progress(steps, node=self._app.node.name, now=self._app.clock.now())
+        await Driver(self._app, self._runs, self._library, job, row, found, progress).drive(self._pokes, due)
+        if any(step.state == "waiting" and step.type in OUTSIDE for step in progress.rows.values()):
+            await self._app.signals.send(EXPECT)
+        return None
+
+    async def _load(self, execution_id: str) -> tuple[ExecutionRow | None, Any]:
+        async with self._app.database.connect() as connection:
+            row = await find_execution(connection, execution_id)
+            steps = [] if row is None or row.started_at is None else await load_steps(connection, execution_id)
+        return row, steps
+
+    async def _take(self, job: Job, execution_id: str) -> bool:
+        """Become the driver of an execution that has none; tell the one that it has."""
+        async with job.transaction() as connection:
+            taken = await connection.execute(
+                update(executions)
+                .where(executions.c.id == execution_id, executions.c.state.in_(OPEN), executions.c.driver.is_(None))
+                .values(driver=job.id)
+            )
+            if taken.rowcount:
+                return True
+            await connection.execute(
+                update(executions)
+                .where(executions.c.id == execution_id, executions.c.state.in_(OPEN))
+                .values(pokes=executions.c.pokes + 1)
+            )
+            await self._app.signals.send(POKE, {"id": execution_id}, connection=connection)
+        return False
+
+    async def _wait_readable(self, job: Job, row: ExecutionRow, error: DefinitionError) -> Snooze:
+        """Let an execution wait whose definition cannot be read here: a plugin may be gone for a while."""
+        reason = f"waiting: {'; '.join(error.faults[:3]) or error.message}"[:2000]
+        if row.cancel_requested:
+            async with job.transaction() as connection:
+                await end_execution(self._app, connection, row, "cancelled", row.reason)
+            return Snooze(0)
+        async with job.transaction() as connection:
+            change = update(executions).where(executions.c.id == row.id)
+            await connection.execute(change.values(state="waiting", reason=reason))
+        return Snooze(UNREADABLE_SECONDS)

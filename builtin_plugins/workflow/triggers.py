@@ -1,0 +1,112 @@
+"""Executions that nobody asks for: started by a change of a record, or by the clock, on nodes that run workflows."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from builtin_plugins.workflow.definition import Definition
+from builtin_plugins.workflow.errors import ExpressionError, WorkflowNotFoundError
+from builtin_plugins.workflow.library import Library
+from builtin_plugins.workflow.outline import ScheduleTrigger
+from builtin_plugins.workflow.starting import NewExecution, insert_execution
+from builtin_plugins.workflow.tables import executions
+from builtin_plugins.workflow.versions import digest_of, enabled_version
+from nocohost import App, Job
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+SYSTEM = "workflow"
+"""Who has created executions that nobody asked for."""
+
+
+async def start_by_change(job: Job, app: App, library: Library) -> Mapping[str, Any]:
+    """Start an execution for each record that changed, if the workflow wants it; once, however often this runs."""
+    payload = job.payload
+    name = str(payload.data.get("workflow", ""))
+    started = 0
+    async with job.transaction() as connection:
+        found = await _enabled(connection, library, name, "resource")
+        if found is None:
+            return {"started": 0}
+        number, definition = found
+        for place, change in enumerate(payload.records):
+            trigger = {
+                "type": "resource",
+                "resource": payload.resource,
+                "event": payload.event,
+                "record": change.get("after") or change.get("before"),
+                "before": change.get("before"),
+            }
+            if wanted(app, definition, trigger):
+                started += await start_once(
+                    app, connection, name, number, definition, trigger, f"change:{name}:{job.id}:{place}"
+                )
+    return {"started": started}
+
+
+async def start_by_tick(job: Job, app: App, library: Library) -> Mapping[str, Any]:
+    """Start the execution of one tick of a schedule, within its start, end and limit."""
+    name = job.payload.workflow
+    async with job.transaction() as connection:
+        found = await _enabled(connection, library, name, "schedule")
+        if found is None:
+            return {"started": 0}
+        number, definition = found
+        fields = ScheduleTrigger.model_validate({"type": "schedule", **definition.trigger.params})
+        now: datetime = job.enqueued_at or app.clock.now()
+        if not fields.covers(now) or not await _within_limit(connection, name, number, fields.limit):
+            return {"started": 0}
+        trigger = {"type": "schedule", "at": now.isoformat().replace("+00:00", "Z")}
+        return {
+            "started": await start_once(app, connection, name, number, definition, trigger, f"tick:{name}:{job.id}")
+        }
+
+
+def wanted(app: App, definition: Definition, trigger: Mapping[str, Any]) -> bool:
+    """Tell whether the ``when`` of a trigger holds; one that cannot be evaluated does not, and is logged."""
+    if definition.trigger.when is None:
+        return True
+    try:
+        return definition.trigger.when.evaluate({"trigger": trigger}) is True
+    except ExpressionError as error:
+        app.log.warning("workflow.when_failed", workflow=definition.name, reason=error.message)
+        return False
+
+
+async def start_once(
+    app: App,
+    connection: "AsyncConnection",
+    name: str,
+    number: int,
+    definition: Definition,
+    trigger: Mapping[str, Any],
+    what: str,
+) -> int:
+    """Start an execution unless the one for ``what`` has been started; return how many were."""
+    request = digest_of(what)
+    if (await connection.execute(select(executions.c.id).where(executions.c.request == request))).first() is not None:
+        return 0
+    new = NewExecution(name, number, trigger, SYSTEM, definition.timeout_seconds, request=request)
+    await insert_execution(app, connection, new)
+    return 1
+
+
+async def _enabled(
+    connection: "AsyncConnection", library: Library, name: str, kind: str
+) -> tuple[int, Definition] | None:
+    try:
+        number = await enabled_version(connection, name)
+    except WorkflowNotFoundError:
+        return None
+    definition, _ = await library.find(connection, name, number)
+    return (number, definition) if definition.trigger.type == kind else None
+
+
+async def _within_limit(connection: "AsyncConnection", name: str, number: int, limit: int | None) -> bool:
+    if limit is None:
+        return True
+    query = select(executions.c.id).where(executions.c.workflow == name, executions.c.version == number).limit(limit)
+    return len((await connection.execute(query)).all()) < limit
