@@ -90,6 +90,7 @@ async def list_executions(
     workflow: str | None = None,
     states: Collection[str] = (),
     parent: str | None = None,
+    created_by: str | None = None,
 ) -> Sequence[ExecutionRow]:
     """Return executions, newest first, at most ``limit``; ``after`` is the id of the last one of the page before."""
     query = select(*SHOWN).order_by(executions.c.id.desc()).limit(limit)
@@ -101,6 +102,8 @@ async def list_executions(
         query = query.where(executions.c.state.in_(states))
     if parent is not None:
         query = query.where(executions.c.parent == parent)
+    if created_by is not None:
+        query = query.where(executions.c.created_by == created_by)
     return [ExecutionRow(*row) for row in (await connection.execute(query)).all()]
 
 

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from builtin_plugins.workflow.library import Library
+from builtin_plugins.workflow.settings import WorkflowSettings
 from builtin_plugins.workflow.step_type import StepType
+from builtin_plugins.workflow.steps.http import request
 from builtin_plugins.workflow.steps.job import QueueJob
 from builtin_plugins.workflow.steps.resources import WriteRecord, aggregate, query
 from builtin_plugins.workflow.steps.signal import Signal
@@ -47,7 +49,12 @@ class StepRuns:
         return self._effects.get(kind)
 
     def _known(self) -> dict[str, StepType]:
-        ours = [StepType("resource.query", query), StepType("resource.aggregate", aggregate)]
+        seconds = self._app.settings(WorkflowSettings).http_timeout_seconds
+        ours = [
+            StepType("http", request, timeout_seconds=seconds),
+            StepType("resource.query", query),
+            StepType("resource.aggregate", aggregate),
+        ]
         known = {one.name: one for one in ours}
         for plugin, items in self._app.hooks.call("register_step_types", app=self._app):
             for one in items if isinstance(items, list | tuple) else [items]:

@@ -18,7 +18,7 @@ from nocohost import App, Job
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-SYSTEM = "workflow"
+SYSTEM = "workflow:process"
 """Who has created executions that nobody asked for."""
 
 
