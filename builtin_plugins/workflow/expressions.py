@@ -24,6 +24,7 @@ ELEMENT_BYTES = 16
 DEEPEST = 64
 MACRO = re.compile(r"\.\s*(all|exists|exists_one|map|filter)\s*\(")
 STEP = re.compile(r"\bsteps\s*\.\s*([a-z_][a-z0-9_]*)")
+CHAIN = re.compile(r"(?<![\w.])([a-z_][a-z0-9_]*)((?:\s*\.\s*[A-Za-z_][A-Za-z0-9_]*)*)")
 NAME = re.compile(r"\b[a-z_][a-z0-9_]*\b")
 PREFIX = re.compile(r"^([A-Z_]+: )*(<input>:)?")
 STEPS = re.compile(r"\bsteps\b")
@@ -59,7 +60,7 @@ class Expression:
         joins = self.text.count("+")
         if not macros and not joins:
             return
-        largest, longest = _extent(given, self.text)
+        largest, longest = _extent(_reached(given, self.text), self.text)
         rounds = 1 if not macros else ITERATIONS if macros > 1 else min(longest, ITERATIONS)
         if rounds * largest * (joins + 1) > TOUCHED_BYTES:
             raise ExpressionError(
@@ -139,6 +140,21 @@ class _Reader:
             self._left -= sum(map(len, value))
             return {key: self.read(one, depth + 1) for key, one in value.items()}
         raise ExpressionError(f"the value is a {type(value).__name__}, which JSON does not have", hint=self._text[:200])
+
+
+def _reached(given: Mapping[str, Any], text: str) -> list[Any]:
+    """Return the values that an expression names, as narrow as its dots lead: ``trigger.lines``, not all of it."""
+    found = []
+    for name, chain in CHAIN.findall(text):
+        if name not in given:
+            continue
+        value = given[name]
+        for part in re.findall(r"\w+", chain):
+            if not isinstance(value, dict) or part not in value:
+                break
+            value = value[part]
+        found.append(value)
+    return found
 
 
 def _extent(given: Any, text: str) -> tuple[int, int]:

@@ -63,6 +63,7 @@ def test_the_metadata_names_licence_python_and_extras(wheel):
 
 
 MODULES = {
+    "cel-expr-python": "cel_expr_python",
     "prometheus-client": "prometheus_client",
     "pyyaml": "yaml",
     "pydantic-settings": "pydantic_settings",

@@ -8,6 +8,8 @@ from source_tree import ROOT, read_module, read_modules
 
 from builtin_plugins.async_task.command import task
 from builtin_plugins.async_task.settings import TaskSettings
+from builtin_plugins.workflow.command import workflow
+from builtin_plugins.workflow.settings import WorkflowSettings
 from nocohost.api import hookspecs
 from nocohost.cli.main import VERBS as OWN_VERBS
 from nocohost.cli.main import load
@@ -19,14 +21,24 @@ TESTS = "\n".join(module.text for module in read_modules(ROOT, "tests") if not m
 HOOKS = promises.hook_names(hookspecs)
 SETTINGS = list(promises.setting_names(Settings))
 GUESTS = read_modules(ROOT, "builtin_plugins")
-TASK_SETTINGS = [f"plugins.async_task.{name}" for name in promises.setting_names(TaskSettings)]
+GUEST_SETTINGS = [
+    f"plugins.{plugin}.{name}"
+    for plugin, model in (("async_task", TaskSettings), ("workflow", WorkflowSettings))
+    for name in promises.setting_names(model)
+]
+GUEST_HOOKS = ["register_task_forms", "register_task_kinds", "register_step_forms", "register_step_types"]
+GUEST_VERBS = (task, workflow)
 CODES = sorted(promises.error_codes([*HOUSE, *GUESTS]))
 ERRORS = read_module(ROOT, ROOT / "nocohost" / "api" / "errors.py").text
 VERBS = {
     " ".join(path): command
     for verb in OWN_VERBS
     for path, command in [((verb.name,), load(verb.reference)), *promises.verbs(load(verb.reference), (verb.name,))]
-} | {" ".join(path): command for path, command in [(("task",), task), *promises.verbs(task, ("task",))]}
+} | {
+    " ".join(path): command
+    for verb in GUEST_VERBS
+    for path, command in [((str(verb.name),), verb), *promises.verbs(verb, (str(verb.name),))]
+}
 
 
 def page(name: str) -> str:
@@ -38,13 +50,13 @@ def demand(text: str, pattern: str, complaint: str) -> None:
         pytest.fail(complaint, pytrace=False)
 
 
-@pytest.mark.parametrize("hook", [*HOOKS, "register_task_forms", "register_task_kinds"])
+@pytest.mark.parametrize("hook", [*HOOKS, *GUEST_HOOKS])
 def test_a_hook_is_documented_and_tested(hook):
     demand(page("hooks.md"), rf"`{hook}\b", f"docs/reference/hooks.md does not tell of {hook}")
     demand(TESTS, rf"\b{hook}\b", f"no test mentions {hook}")
 
 
-@pytest.mark.parametrize("setting", [*SETTINGS, *TASK_SETTINGS])
+@pytest.mark.parametrize("setting", [*SETTINGS, *GUEST_SETTINGS])
 def test_a_setting_is_documented_and_tested(setting):
     names = f"{re.escape(setting)}|{promises.variable_of(setting)}"
     demand(page("settings.md"), rf"`({names})\b", f"docs/reference/settings.md does not tell of {setting}")

@@ -1,0 +1,100 @@
+"""Expressions: their values as JSON, their errors, and their budget."""
+
+import contextlib
+
+import pytest
+
+from builtin_plugins.workflow.errors import ExpressionError
+from builtin_plugins.workflow.expressions import Compiler
+
+SCOPE = {
+    "trigger": {
+        "total": "120.50",
+        "count": 3,
+        "none": None,
+        "list": [1, 2, 3],
+        "long": "x" * 300_000,
+        "many": [1] * 3000,
+    },
+    "steps": {"a": 1, "b": 2.5},
+}
+
+
+def value(text):
+    return Compiler().compile(text, ("trigger", "steps")).evaluate(SCOPE)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("double(trigger.total) * 2.0", 241.0),
+        ("trigger.count + 1", 4),
+        ("steps.a + int(steps.b)", 3),
+        ("steps['a']", 1),
+        ("trigger.none == null", True),
+        ("has(trigger.missing)", False),
+        ("trigger.list.filter(x, x > 1)", [2, 3]),
+        ("{'a': [1, 2.5, 'x', null]}", {"a": [1, 2.5, "x", None]}),
+        ("timestamp('2024-01-01T00:00:00Z') + duration('1h')", "2024-01-01T01:00:00Z"),
+        ("7 / 2", 3),
+    ],
+)
+def test_a_value_is_json(text, expected):
+    assert value(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "trigger.missing",
+            "1 / 0",
+            "1 % 0",
+            "1.0 / 0.0",
+            "steps.a + steps.b",
+            "trigger.list[9]",
+            "{1: 2}",
+            "type(1)",
+        ),
+        *("b'abc'", "trigger.count ? 1 : 2", "9223372036854775807 + 1", "trigger.none.x", "int('x')", "duration('x')"),
+    ],
+)
+def test_what_cannot_be_fails(text):
+    with pytest.raises(ExpressionError):
+        value(text)
+
+
+@pytest.mark.parametrize("text", ["1 +", "nobody", "now()", "", "   ", "x" * 5000, "import('os')", "a\x00b"])
+def test_what_is_no_expression_is_refused_when_it_is_compiled(text):
+    with pytest.raises(ExpressionError):
+        Compiler().compile(text, ("trigger", "steps"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "trigger.many.all(a, trigger.many.all(b, trigger.many.all(c, true)))",
+        "trigger.many.map(a, trigger.many)",
+        "trigger.many.map(a, trigger.long + trigger.long)",
+        "trigger.many.map(a, trigger.many.map(b, trigger.many))",
+        "trigger.many.all(a, trigger.many == trigger.many)",
+        "[" + ", ".join(["trigger.long"] * 10) + "]",
+        " + ".join(["trigger.long"] * 20),
+    ],
+)
+def test_a_bomb_is_refused(text):
+    with pytest.raises(ExpressionError):
+        value(text)
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 2**70, float("nan"), float("inf")])
+def test_numbers_that_do_not_fit_fail_or_stay_what_they_are(number):
+    expression = Compiler().compile("trigger", ("trigger",))
+    with contextlib.suppress(ExpressionError):
+        assert expression.evaluate({"trigger": number}) == number
+
+
+def test_only_what_is_named_is_handed_over():
+    expression = Compiler().compile("steps.a + 1", ("trigger", "steps"))
+    assert (expression.names, expression.steps) == (["steps"], ["a"])
+    assert Compiler().compile("size(steps)", ("trigger", "steps")).steps is None
