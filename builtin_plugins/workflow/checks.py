@@ -57,7 +57,7 @@ def _step_faults(app: App, step: Step) -> Iterator[str]:
         try:
             app.serving(params["job"])
         except UnknownKeyError as error:
-            yield error.message
+            yield f"{error.message}; {error.hint}" if error.hint else error.message
     elif step.type == "task" and isinstance(params.get("kind"), str):
         kinds = {form.kind for _, forms in app.hooks.call("register_task_forms") for form in forms}
         if params["kind"] not in kinds:

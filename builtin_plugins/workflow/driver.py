@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from sqlalchemy import select, update
 
 from builtin_plugins.workflow.definition import Definition, Step
-from builtin_plugins.workflow.effects import Effects, value_fault
+from builtin_plugins.workflow.effects import Effects, checked
 from builtin_plugins.workflow.interpreter import End, Plan, Start, advance
 from builtin_plugins.workflow.library import Library
 from builtin_plugins.workflow.pokes import Pokes
@@ -244,10 +244,12 @@ class Driver:
     def _answered(self, row: StepRow, answer: Answer) -> None:
         if answer.error is not None:
             self._failed(row, *answer.error, retryable=True)
-        elif fault := value_fault(answer.value):
-            self._failed(row, "workflow.value", fault, retryable=False)
+            return
+        ended = checked(row.place, answer.value)
+        if ended.code is not None:
+            self._failed(row, ended.code, ended.message, retryable=False)
         else:
-            self._progress.succeed(row, answer.value)
+            self._progress.succeed(row, ended.value)
 
     def _failed(self, row: StepRow, code: str, message: str, *, retryable: bool) -> None:
         """Fail a step, or let it wait for its next attempt."""

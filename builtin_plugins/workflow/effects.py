@@ -94,17 +94,23 @@ def _ended(place: Place, task: asyncio.Task[Any]) -> Ended:
 
 
 def checked(place: Place, value: Any) -> Ended:
-    """Return the value of a step if it can be stored, else an error."""
-    fault = value_fault(value)
-    return Ended(place, value) if not fault else Ended(place, code="workflow.value", message=fault, retryable=False)
-
-
-def value_fault(value: Any) -> str:
-    """Return why a value cannot be stored, "" if it can."""
-    if value is None or isinstance(value, bool | int):
-        return ""
+    """Return the value of a step as it is stored, or an error if it cannot be."""
     try:
-        size = len(json.dumps(value, allow_nan=False))
+        return Ended(place, stored(value))
+    except StepFailedError as error:
+        return Ended(place, code=error.code, message=error.message, retryable=False)
+
+
+def stored(value: Any) -> Any:
+    """Return a value as the database gives it back; raises ``StepFailedError`` for one that it cannot hold."""
+    if value is None or isinstance(value, bool | int):
+        return value
+    try:
+        text = json.dumps(value, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        return f"the value is no JSON: {error}"
-    return f"limit: value: {size} bytes, at most {VALUE_BYTES}" if size > VALUE_BYTES else ""
+        raise StepFailedError(f"the value is no JSON: {error}", code="workflow.value", retryable=False) from error
+    if len(text) > VALUE_BYTES:
+        raise StepFailedError(
+            f"limit: value: {len(text)} bytes, at most {VALUE_BYTES}", code="workflow.value", retryable=False
+        )
+    return json.loads(text)

@@ -121,24 +121,21 @@ class ExecutionDesk:
 
     async def wait(self, execution_id: str, seconds: float) -> ExecutionRow:
         """Wait until an execution has ended, at most so long, and return it; a node that serves it runs it."""
-        end = self._app.clock.monotonic() + seconds
+        time = asyncio.get_running_loop().time
+        end = time() + seconds
         async with self._app.signals.listen(ENDED) as ended:
             told = asyncio.ensure_future(anext(ended))
             try:
                 while True:
                     row = (await self.show(execution_id, with_steps=False)).row
-                    left = end - self._app.clock.monotonic()
-                    if not row.is_open or left <= 0:
+                    if not row.is_open or time() >= end:
                         return row
-                    stop = self._app.clock.monotonic() + min(left, LOOK_SECONDS)
-                    while (rest := stop - self._app.clock.monotonic()) > 0:
-                        await asyncio.wait({told}, timeout=rest)
-                        if not told.done():
-                            break
-                        is_mine = told.result().get("id") == execution_id
-                        told = asyncio.ensure_future(anext(ended))
-                        if is_mine:
-                            break
+                    look_at, is_told = min(end, time() + LOOK_SECONDS), False
+                    while not is_told and time() < look_at:
+                        await asyncio.wait({told}, timeout=look_at - time())
+                        if told.done():
+                            is_told = told.result().get("id") == execution_id
+                            told = asyncio.ensure_future(anext(ended))
             finally:
                 told.cancel()
 

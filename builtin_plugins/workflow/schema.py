@@ -38,7 +38,7 @@ def definition_schema(forms: Mapping[str, StepForm]) -> dict[str, Any]:
     common = _taken(StepFields.model_json_schema(), defs)["properties"]
     common["on_error"] = {"anyOf": [{"enum": ["fail", "continue"]}, BLOCK]}
     defs["step"] = {"oneOf": [_step(form, common, defs) for _, form in sorted(forms.items())]}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Workflow", **outline, "$defs": defs}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **outline, "title": "Workflow", "$defs": defs}
 
 
 def _step(form: StepForm, common: Mapping[str, Any], defs: dict[str, Any]) -> dict[str, Any]:
