@@ -28,7 +28,7 @@ class Engine:
     def __init__(self, app: App) -> None:
         self._app = app
         self._library = Library(app)
-        self._runs = StepRuns(app, self._library)
+        self._runs = StepRuns(app)
         self._pokes = Pokes(app)
 
     @property

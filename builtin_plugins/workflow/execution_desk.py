@@ -10,7 +10,7 @@ from sqlalchemy import delete, func, insert, select, update
 
 from builtin_plugins.workflow import KEY
 from builtin_plugins.workflow.definition import Step
-from builtin_plugins.workflow.errors import DefinitionError, ExecutionNotFoundError, WorkflowConflictError
+from builtin_plugins.workflow.errors import ExecutionNotFoundError, WorkflowConflictError
 from builtin_plugins.workflow.library import Library
 from builtin_plugins.workflow.records import ExecutionRow, find_execution, load_steps, write_steps
 from builtin_plugins.workflow.retrying import rows_from, rows_of_failure
@@ -82,17 +82,13 @@ class ExecutionDesk:
         self, name: str, trigger: Mapping[str, Any], created_by: str, kind: str, request: str | None, *, waited: bool
     ) -> ExecutionRow:
         async with self._app.database.begin() as connection:
-            number = await enabled_version(connection, name)
+            number, triggered_by = await enabled_version(connection, name)
             digest = digest_of(trigger)
             if request is not None and (first := await self._repeated(connection, request, digest)):
                 return first
-            try:
-                definition, _ = await self._library.find(connection, name, number)
-            except DefinitionError as error:
-                raise WorkflowConflictError(f"{name!r} cannot be read here: {error.message}") from error
-            if definition.trigger.type != kind:
+            if triggered_by != kind:
                 raise WorkflowConflictError(
-                    f"{name!r} is started by {definition.trigger.type}, not by {kind}",
+                    f"{name!r} is started by {triggered_by}, not by {kind}",
                     hint="only workflows with an api trigger are started by hand",
                 )
             return await insert_execution(
@@ -103,7 +99,6 @@ class ExecutionDesk:
                     number,
                     trigger,
                     created_by,
-                    definition.timeout_seconds,
                     request=request,
                     digest=digest,
                     waited=waited,

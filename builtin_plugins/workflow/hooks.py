@@ -31,7 +31,8 @@ class Hooks:
             name = await connection.scalar(select(workflows.c.name).where(workflows.c.hook == digest))
             if name is None:
                 raise web.HTTPNotFound(text="There is no such webhook.")
-            definition, _ = await self._library.find(connection, name, await enabled_version(connection, name))
+            number, _ = await enabled_version(connection, name)
+            definition, _ = await self._library.find(connection, name, number)
         headers = {one: request.headers[one] for one in SHOWN_HEADERS if one in request.headers}
         trigger = {
             "type": "webhook",

@@ -6,8 +6,8 @@ from typing import Any
 from builtin_plugins.workflow.form import StepForm
 from builtin_plugins.workflow.outline import TRIGGERS, DefinitionFields, StepFields
 
-EXPRESSION = {"type": "string", "pattern": "^= ", "description": "an expression"}
-BLOCK = {"type": "array", "items": {"$ref": "#/$defs/step"}}
+EXPRESSION: Mapping[str, Any] = {"type": "string", "pattern": "^= ", "description": "an expression"}
+BLOCK: Mapping[str, Any] = {"type": "array", "items": {"$ref": "#/$defs/step"}}
 BLOCKS: Mapping[str, Mapping[str, Any]] = {
     "condition": {"then": BLOCK, "else": BLOCK},
     "loop": {"do": BLOCK},

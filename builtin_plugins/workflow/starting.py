@@ -36,7 +36,6 @@ class NewExecution:
     version: int
     trigger: Mapping[str, Any]
     created_by: str
-    timeout_seconds: float | None = None
     parent: ExecutionRow | None = None
     parent_path: str | None = None
     parent_iteration: str | None = None

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from builtin_plugins.workflow.library import Library
 from builtin_plugins.workflow.settings import WorkflowSettings
 from builtin_plugins.workflow.step_type import StepType
 from builtin_plugins.workflow.steps.http import request
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 class StepRuns:
     """The types of steps that can run here: those that run in the transaction that records them, and all others."""
 
-    def __init__(self, app: App, library: Library) -> None:
+    def __init__(self, app: App) -> None:
         self._app = app
         timer = Timer()
         self.waiting: Mapping[str, WaitingStep] = {
@@ -31,7 +30,7 @@ class StepRuns:
             "signal": Signal(),
             "job": QueueJob(),
             "task": TaskStep(),
-            "workflow": SubWorkflow(library),
+            "workflow": SubWorkflow(),
         }
         write = WriteRecord()
         self.transactional: Mapping[str, TransactionStep] = {

@@ -41,9 +41,7 @@ async def start_by_change(job: Job, app: App, library: Library) -> Mapping[str, 
                 "before": change.get("before"),
             }
             if wanted(app, definition, trigger):
-                started += await start_once(
-                    app, connection, name, number, definition, trigger, f"change:{name}:{job.id}:{place}"
-                )
+                started += await start_once(app, connection, name, number, trigger, f"change:{name}:{job.id}:{place}")
     return {"started": started}
 
 
@@ -60,9 +58,7 @@ async def start_by_tick(job: Job, app: App, library: Library) -> Mapping[str, An
         if not fields.covers(now) or not await _within_limit(connection, name, number, fields.limit):
             return {"started": 0}
         trigger = {"type": "schedule", "at": now.isoformat().replace("+00:00", "Z")}
-        return {
-            "started": await start_once(app, connection, name, number, definition, trigger, f"tick:{name}:{job.id}")
-        }
+        return {"started": await start_once(app, connection, name, number, trigger, f"tick:{name}:{job.id}")}
 
 
 def wanted(app: App, definition: Definition, trigger: Mapping[str, Any]) -> bool:
@@ -81,7 +77,6 @@ async def start_once(
     connection: "AsyncConnection",
     name: str,
     number: int,
-    definition: Definition,
     trigger: Mapping[str, Any],
     what: str,
 ) -> int:
@@ -89,7 +84,7 @@ async def start_once(
     request = digest_of(what)
     if (await connection.execute(select(executions.c.id).where(executions.c.request == request))).first() is not None:
         return 0
-    new = NewExecution(name, number, trigger, SYSTEM, definition.timeout_seconds, request=request)
+    new = NewExecution(name, number, trigger, SYSTEM, request=request)
     await insert_execution(app, connection, new)
     return 1
 
@@ -98,11 +93,13 @@ async def _enabled(
     connection: "AsyncConnection", library: Library, name: str, kind: str
 ) -> tuple[int, Definition] | None:
     try:
-        number = await enabled_version(connection, name)
+        number, triggered_by = await enabled_version(connection, name)
     except WorkflowNotFoundError:
         return None
+    if triggered_by != kind:
+        return None
     definition, _ = await library.find(connection, name, number)
-    return (number, definition) if definition.trigger.type == kind else None
+    return number, definition
 
 
 async def _within_limit(connection: "AsyncConnection", name: str, number: int, limit: int | None) -> bool:

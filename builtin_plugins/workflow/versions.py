@@ -7,7 +7,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import insert, select, update
 
 from builtin_plugins.workflow.errors import WorkflowNotFoundError
 from builtin_plugins.workflow.tables import versions, workflows
@@ -40,15 +40,15 @@ class VersionRow:
     created_at: datetime
 
 
-async def enabled_version(connection: "AsyncConnection", name: str) -> int:
-    """Return the number of the version that starts executions; raises ``WorkflowNotFoundError``."""
-    query = select(workflows.c.enabled).where(workflows.c.name == name)
+async def enabled_version(connection: "AsyncConnection", name: str) -> tuple[int, str]:
+    """Return the version that starts executions, and the type of its trigger; raises ``WorkflowNotFoundError``."""
+    query = select(workflows.c.enabled, workflows.c.trigger_type).where(workflows.c.name == name)
     row = (await connection.execute(query)).first()
     if row is None:
         raise not_found(name)
     if row.enabled is None:
         raise WorkflowNotFoundError(f"no version of workflow {name!r} is enabled", hint="enable one")
-    return int(row.enabled)
+    return int(row.enabled), str(row.trigger_type)
 
 
 async def add_version(
@@ -135,11 +135,6 @@ async def list_versions(
     if before is not None:
         query = query.where(versions.c.number < before)
     return [VersionRow(*row) for row in (await connection.execute(query)).all()]
-
-
-async def count_executions(connection: "AsyncConnection", name: str, table: Any) -> int:
-    """Return how many executions of a workflow there are in a table."""
-    return int(await connection.scalar(select(func.count()).select_from(table).where(table.c.workflow == name)) or 0)
 
 
 def digest_of(value: Any) -> str:

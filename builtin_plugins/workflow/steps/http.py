@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
-from multidict import CIMultiDict
 from yarl import URL
 
 from builtin_plugins.workflow.errors import StepFailedError
@@ -18,7 +17,7 @@ CONNECT_SECONDS = 10.0
 REDIRECTS = 3
 REDIRECTING = frozenset({301, 302, 303, 307, 308})
 KEEP_METHOD = frozenset({307, 308})
-SECRET_HEADERS = ("Authorization", "Cookie", "Proxy-Authorization")
+SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
 PIECE_BYTES = 64 * 1024
 
 
@@ -28,7 +27,7 @@ async def request(call: StepCall, app: App) -> Any:
     guard = AddressGuard.read(settings.http_allow, settings.http_ports)
     connector = aiohttp.TCPConnector(resolver=GuardedResolver(guard), use_dns_cache=False, force_close=True)
     timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS)
-    headers = CIMultiDict(params.headers)
+    headers = {name: one for name, one in params.headers.items() if name.lower() != "idempotency-key"}
     headers["Idempotency-Key"] = call.idempotency_key
     try:
         async with aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session:
@@ -42,7 +41,7 @@ async def request(call: StepCall, app: App) -> Any:
 
 
 async def _follow(
-    session: aiohttp.ClientSession, guard: AddressGuard, params: Any, headers: CIMultiDict[str], most: int
+    session: aiohttp.ClientSession, guard: AddressGuard, params: Any, headers: Mapping[str, str], most: int
 ) -> Any:
     """Follow redirects by hand: each address is judged anew, and secrets go to the first host only."""
     url, method = _url(params), params.method
@@ -60,8 +59,7 @@ async def _follow(
             if answer.status not in KEEP_METHOD and method != "HEAD":
                 method, given = "GET", {}
         if (before.scheme, before.host, before.port) != (url.scheme, url.host, url.port):
-            for name in SECRET_HEADERS:
-                headers.popall(name, None)
+            headers = {name: one for name, one in headers.items() if name.lower() not in SECRET_HEADERS}
     raise StepFailedError(f"redirected more than {REDIRECTS} times", code="workflow.http_redirects", retryable=False)
 
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from builtin_plugins.workflow.errors import StepFailedError
-from builtin_plugins.workflow.library import Library
 from builtin_plugins.workflow.records import ExecutionRow, find_executions
 from builtin_plugins.workflow.settings import WorkflowSettings
 from builtin_plugins.workflow.starting import NewExecution, insert_execution, request_cancel
@@ -22,9 +21,6 @@ STARTABLE = ("api", "workflow")
 class SubWorkflow:
     """Waits for the end of an execution that it has started."""
 
-    def __init__(self, library: Library) -> None:
-        self._library = library
-
     async def begin(self, beginning: Beginning) -> Any:
         """Start the enabled version; its id is the value of the step where ``wait`` is false."""
         params, parent, call = beginning.call.params, beginning.execution, beginning.call
@@ -35,11 +31,10 @@ class SubWorkflow:
                 code="workflow.limit",
                 retryable=False,
             )
-        number = await enabled_version(beginning.connection, params.workflow)
-        definition, _ = await self._library.find(beginning.connection, params.workflow, number)
-        if definition.trigger.type not in STARTABLE:
+        number, triggered_by = await enabled_version(beginning.connection, params.workflow)
+        if triggered_by not in STARTABLE:
             raise StepFailedError(
-                f"{params.workflow} starts by {definition.trigger.type}",
+                f"{params.workflow} is started by {triggered_by}",
                 hint="only workflows with an api or workflow trigger are started by others",
                 retryable=False,
             )
@@ -48,7 +43,6 @@ class SubWorkflow:
             number,
             {"type": "workflow", "input": params.input, "parent": parent.id},
             parent.created_by,
-            definition.timeout_seconds,
             parent,
             call.path if params.wait else None,
             call.iteration if params.wait else None,

@@ -87,6 +87,12 @@ def test_a_bomb_is_refused(text):
         value(text)
 
 
+def test_what_is_refused_for_its_size_says_so():
+    with pytest.raises(ExpressionError) as caught:
+        value("trigger.many.map(a, trigger.long)")
+    assert (caught.value.code, "limit: expression" in caught.value.message) == ("workflow.expression_limit", True)
+
+
 @pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 2**70, float("nan"), float("inf")])
 def test_numbers_that_do_not_fit_fail_or_stay_what_they_are(number):
     expression = Compiler().compile("trigger", ("trigger",))

@@ -1,6 +1,7 @@
 """The interpreter: what begins when, and how it ends; pure, so without a clock or a database."""
 
 from datetime import UTC, datetime
+from itertools import count
 
 import pytest
 from hypothesis import given, settings
@@ -254,8 +255,6 @@ def keyed(steps, counter):
 @given(blocks(), some.sets(some.integers(0, 40)), some.integers(1, 3))
 def test_crashes_change_no_end(steps, failing, crash_every):
     """Whatever the shape: it ends, no step runs twice, and a crash between any two commits changes nothing."""
-    from itertools import count
-
     named, answers = keyed(steps, count()), {f"k{number}": "fail" for number in failing}
     calm, rows, begun = play(named, answers)
     assert len(begun) == len(set(begun))

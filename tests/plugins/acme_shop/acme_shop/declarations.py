@@ -5,9 +5,11 @@ from decimal import Decimal
 
 from pydantic import BaseModel, Field
 
+from acme_shop.discount_form import DiscountParams
 from acme_shop.report_form import ReportParams
 from acme_shop.tables import customers, orders
 from builtin_plugins.async_task import TaskForm
+from builtin_plugins.workflow import StepForm
 from nocohost import JobType, Resource, hookimpl, hookspec
 
 
@@ -80,3 +82,9 @@ def register_settings() -> type[BaseModel]:
 def register_hookspecs() -> Sequence[type]:
     """Publish the shop's own hook."""
     return [ShopHooks]
+
+
+@hookimpl
+def register_step_forms() -> list[StepForm]:
+    """Declare what ``shop.discount`` steps of workflows take."""
+    return [StepForm("shop.discount", "Discount of a customer", DiscountParams)]
