@@ -28,7 +28,7 @@ def verb(monkeypatch, tmp_path, capsys):
 
     def verb(*arguments):
         capsys.readouterr()
-        code = execute(["workflow", *arguments])
+        code = execute([*arguments])
         printed = capsys.readouterr()
         return code, printed.out + printed.err
 
@@ -37,34 +37,36 @@ def verb(monkeypatch, tmp_path, capsys):
 
 
 def test_a_workflow_from_its_file_to_its_executions(verb, tmp_path):
-    assert verb("validate", "flow.yaml") == (0, "flow.yaml: right\n")
-    assert verb("import", "flow.yaml")[1] == "flow v1  stored\n"
-    code, out = verb("import", "flow.yaml", "--enable", "--json")
+    assert verb("workflow", "validate", "flow.yaml") == (0, "flow.yaml: right\n")
+    assert verb("workflow", "import", "flow.yaml")[1] == "flow v1  stored\n"
+    code, out = verb("workflow", "import", "flow.yaml", "--enable", "--json")
     assert (code, json.loads(out)[0]["enabled"], json.loads(out)[0]["created"]) == (0, 1, False)
-    assert "v1 enabled, by api" in verb("list")[1]
-    code, out = verb("export", "flow", "--version", "1", "--format", "json")
+    assert "v1 enabled, by api" in verb("workflow", "list")[1]
+    code, out = verb("workflow", "export", "flow", "--version", "1", "--format", "json")
     assert json.loads(out)["steps"][0]["key"] == "a"
-    (tmp_path / "again.yaml").write_text(verb("export", "flow")[1])
-    assert "is the newest already" in verb("import", "again.yaml")[1]
-    execution = json.loads(verb("run", "flow", "--input", '{"x": 1}', "--json")[1])
+    (tmp_path / "again.yaml").write_text(verb("workflow", "export", "flow")[1])
+    assert "is the newest already" in verb("workflow", "import", "again.yaml")[1]
+    execution = json.loads(verb("workflow", "run", "flow", "--input", '{"x": 1}', "--json")[1])
     assert (execution["state"], execution["created_by"]) == ("queued", "cli")
-    code, out = verb("show", execution["id"])
+    code, out = verb("workflow", "show", execution["id"])
     assert "no live node serves workflow:process" in out
-    assert verb("signal", execution["id"], "go", "--value", "1") == (0, "")
-    assert [one["id"] for one in json.loads(verb("executions", "--state", "queued", "--json")[1])] == [execution["id"]]
-    assert execution["id"] in verb("executions", "--workflow", "flow", "--limit", "5")[1]
-    assert json.loads(verb("cancel", execution["id"], "--json")[1])["cancel_requested"]
-    code, out = verb("retry", execution["id"], "--from", "")
+    assert verb("workflow", "signal", execution["id"], "go", "--value", "1") == (0, "")
+    assert [one["id"] for one in json.loads(verb("workflow", "executions", "--state", "queued", "--json")[1])] == [
+        execution["id"]
+    ]
+    assert execution["id"] in verb("workflow", "executions", "--workflow", "flow", "--limit", "5")[1]
+    assert json.loads(verb("workflow", "cancel", execution["id"], "--json")[1])["cancel_requested"]
+    code, out = verb("workflow", "retry", execution["id"], "--from", "")
     assert (code, "only what has failed" in out) == (1, True)
-    assert "disabled" in verb("disable", "flow")[1]
-    assert "v1 enabled" in verb("enable", "flow", "--version", "1")[1]
-    assert json.loads(verb("schema")[1])["title"] == "Workflow"
+    assert "disabled" in verb("workflow", "disable", "flow")[1]
+    assert "v1 enabled" in verb("workflow", "enable", "flow", "--version", "1")[1]
+    assert json.loads(verb("workflow", "schema")[1])["title"] == "Workflow"
 
 
 def test_a_webhook_is_told_once(verb, tmp_path):
     (tmp_path / "hook.json").write_text(json.dumps({**json.loads(JSON_FLOW), "trigger": {"type": "webhook"}}))
-    assert "POST /workflow-hooks/" in verb("import", "hook.json", "--enable")[1]
-    assert "POST /workflow-hooks/" not in verb("enable", "hooked")[1]
+    assert "POST /workflow-hooks/" in verb("workflow", "import", "hook.json", "--enable")[1]
+    assert "POST /workflow-hooks/" not in verb("workflow", "enable", "hooked")[1]
 
 
 JSON_FLOW = '{"version": 1, "name": "hooked", "trigger": {"type": "api"}, "steps": []}'
@@ -86,19 +88,19 @@ JSON_FLOW = '{"version": 1, "name": "hooked", "trigger": {"type": "api"}, "steps
 )
 def test_a_file_that_is_not_right(verb, tmp_path, text, said):
     (tmp_path / "bad.yaml").write_text(text)
-    code, out = verb("validate", "bad.yaml")
+    code, out = verb("workflow", "validate", "bad.yaml")
     assert (code in (2, 3), said in out, "Traceback" in out) == (True, True, False), out
-    assert verb("import", "bad.yaml", "flow.yaml")[0] == 2
-    assert verb("list")[1] == ""
+    assert verb("workflow", "import", "bad.yaml", "flow.yaml")[0] == 2
+    assert verb("workflow", "list")[1] == ""
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("run", "nobody"), 1, "there is no workflow"),
-        (("run", "nobody", "--input", "{"), 2, "no JSON"),
-        (("show", "00000000-0000-7000-8000-000000000000"), 1, "there is no execution"),
-        (("validate", "no-such-file"), 2, "does not exist"),
+        (("workflow", "run", "nobody"), 1, "there is no workflow"),
+        (("workflow", "run", "nobody", "--input", "{"), 2, "no JSON"),
+        (("workflow", "show", "00000000-0000-7000-8000-000000000000"), 1, "there is no execution"),
+        (("workflow", "validate", "no-such-file"), 2, "does not exist"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(verb, arguments, code, said):

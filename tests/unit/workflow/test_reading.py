@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from builtin_plugins.workflow.errors import DefinitionError
+from builtin_plugins.workflow.errors import DefinitionError, StepFailedError, WorkflowError
 from builtin_plugins.workflow.expressions import Compiler
 from builtin_plugins.workflow.reading import read_definition
 from builtin_plugins.workflow.schema import definition_schema
@@ -129,3 +129,8 @@ def test_the_schema_knows_every_type():
     kinds = {one["properties"]["type"]["const"] for one in schema["$defs"]["step"]["oneOf"]}
     assert kinds == set(BY_TYPE)
     json.dumps(schema)
+
+
+def test_errors_have_codes_of_their_own():
+    assert WorkflowError("so").as_dict()["code"] == "workflow.error"
+    assert StepFailedError("so").retryable
