@@ -25,7 +25,7 @@ def test_db_status_changes_nothing_and_upgrade_brings_every_schema_up(call: Call
     assert call("db", "status") == (code, before)
     code, upgraded = call("db", "upgrade")
     assert (code, {row["state"] for row in upgraded}) == (0, {"current"})
-    assert [row["plugin"] for row in upgraded] == ["nocohost", "async-task", "shop"]
+    assert [row["plugin"] for row in upgraded] == ["nocohost", "async-task", "shop", "workflow"]
     assert call("db", "status") == (0, upgraded)
 
 
@@ -142,7 +142,7 @@ def test_nodes_and_queues_are_listed_and_a_key_is_paused_drained_and_resumed(cal
     job = enqueue(call)
     assert call("nodes", "list") == (0, [])
     code, queues = call("queue", "list")
-    assert (code, [queue["key"] for queue in queues]) == (0, ["async-task:process", "shop:invoice"])
+    assert (code, [queue["key"] for queue in queues]) == (0, ["async-task:process", "shop:invoice", "workflow:process"])
     assert (queues[1]["state"], queues[1]["due"]) == ("unserved", 1)
     code, paused = call("queue", "pause", "shop:invoice")
     assert (code, paused["state"]) == (0, "paused")
@@ -168,7 +168,7 @@ def test_the_doctor_changes_nothing_and_exits_with_3_for_a_problem(
 ) -> None:
     for _ in range(2):
         code, told = call("doctor")
-        assert (code, told["problems"]) == (3, 3)  # the schemas of nocohost, of tasks and of the shop
+        assert (code, told["problems"]) == (3, 4)  # the schemas of nocohost, of tasks, of the shop and of workflows
         assert {one["check"] for one in told["findings"] if one["level"] == "problem"} == {"schema"}
     enqueue(call)
     assert execute(["doctor"]) == 3
