@@ -8,7 +8,8 @@ from time import time_ns
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import delete, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from builtin_plugins.workflow.step_row import StepRow
 from builtin_plugins.workflow.tables import executions, signals, steps
@@ -57,9 +58,21 @@ class ExecutionRow:
 SHOWN = tuple(executions.c[one.name] for one in fields(ExecutionRow))
 STEP_NAMES = tuple(one.name for one in fields(StepRow))
 STEP_COLUMNS = tuple(steps.c[name] for name in STEP_NAMES)
+PLACE = ("execution", "path", "iteration")
 CHANGING = tuple(
     name for name in STEP_NAMES if name not in ("path", "iteration", "number", "key", "type", "started_at")
 )
+
+
+def _put(statement: Any) -> Any:
+    """Return an insert that changes the row that is there, if one is."""
+    return statement.on_conflict_do_update(
+        index_elements=PLACE, set_={name: statement.excluded[name] for name in CHANGING}
+    )
+
+
+PUT_POSTGRESQL = _put(postgresql.insert(steps))
+PUT_SQLITE = _put(sqlite.insert(steps))
 
 
 def new_id() -> str:
@@ -116,28 +129,18 @@ async def load_steps(connection: "AsyncConnection", execution_id: str) -> Sequen
 async def write_steps(
     connection: "AsyncConnection", execution_id: str, new: Sequence[StepRow], changed: Sequence[StepRow]
 ) -> None:
-    """Write steps that have begun, and those that have changed."""
-    if new:
-        await connection.execute(
-            insert(steps),
-            [{"execution": execution_id, **{name: getattr(row, name) for name in STEP_NAMES}} for row in new],
-        )
-    if changed:
-        statement = (
-            update(steps)
-            .where(steps.c.execution == execution_id, steps.c.path == bindparam("at_path"))
-            .where(steps.c.iteration == bindparam("at_iteration"))
-            .values({name: bindparam(f"new_{name}", type_=steps.c[name].type) for name in CHANGING})
-        )
-        values = [
-            {
-                "at_path": row.path,
-                "at_iteration": row.iteration,
-                **{f"new_{name}": getattr(row, name) for name in CHANGING},
-            }
-            for row in changed
-        ]
-        await connection.execute(statement, values)
+    """Write steps that have begun, and those that have changed: in one round trip."""
+    rows = [
+        {"execution": execution_id, **{name: getattr(row, name) for name in STEP_NAMES}} for row in (*changed, *new)
+    ]
+    if not changed:
+        if new:
+            await connection.execute(insert(steps), rows)
+        return
+    if connection.dialect.name == "postgresql":
+        await connection.execute(PUT_POSTGRESQL, rows)
+    else:
+        await connection.execute(PUT_SQLITE, rows)
 
 
 async def load_signals(connection: "AsyncConnection", execution_id: str) -> Sequence[tuple[str, int, Any]]:
