@@ -2,8 +2,8 @@
 
 ``python tests/benchmarks/bench_workflows.py`` prints executions a second of one process, from the first request to
 start one to the end of the last. ``pure`` has ten calculate and condition steps, ``effects`` ten steps that do nothing
-and are committed one by one. ``first step`` is the time from such a request to the beginning of the first step, one at a
-time. DBOS comes from PyPI, into an environment of its own; it is measured with its queue, and started directly.
+and are committed one by one. ``first step`` is the time from such a request to the beginning of the first step.
+DBOS comes from PyPI, into an environment of its own; it is measured with its queue, and started directly.
 """
 
 import argparse
