@@ -10,7 +10,7 @@ pytest_plugins = ("database_fixtures", "verb_fixtures")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """With ``-n``: give whole files to the workers, in order, so that the long ones come first and chaos is not last."""
+    """With ``-n``: give whole files to the workers, in order: the long ones come first, and chaos is not last."""
     if getattr(config.option, "dist", "no") == "load":
         config.option.dist = "loadfile"
         config.option.loadscopereorder = False

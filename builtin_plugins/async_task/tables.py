@@ -17,6 +17,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
 )
+from sqlalchemy.ext.compiler import compiles
 
 
 class Instant(TypeDecorator[datetime]):
@@ -35,6 +36,15 @@ class Instant(TypeDecorator[datetime]):
             return None
         instant: datetime = value
         return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+
+
+class JsonText(JSON):
+    """JSON that comes back as it was given, a lone number too: SQLite makes 19 of 19.0 in a column of type JSON."""
+
+
+@compiles(JsonText, "sqlite")
+def _json_text(type_: JsonText, compiler: Any, **named: Any) -> str:
+    return "TEXT"
 
 
 metadata = MetaData()
@@ -57,10 +67,10 @@ tasks = Table(
     Column("fence", BigInteger, nullable=False, comment="of the attempt that runs or ran last"),
     Column("attempts", Integer, nullable=False, comment="that have begun since the task was made or retried"),
     Column("progress", JSON(none_as_null=True)),
-    Column("checkpoint", JSON(none_as_null=True)),
+    Column("checkpoint", JsonText(none_as_null=True)),
     Column("row_errors", Integer, nullable=False),
     Column("result_file", JSON(none_as_null=True), comment="id, name, size and media_type of the file it made"),
-    Column("result", JSON(none_as_null=True)),
+    Column("result", JsonText(none_as_null=True)),
     Column("error", Text),
     Column("node", Text),
     Column("created_at", Instant, nullable=False),

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
 )
+from sqlalchemy.ext.compiler import compiles
 
 
 class Instant(TypeDecorator[datetime]):
@@ -38,8 +39,17 @@ class Instant(TypeDecorator[datetime]):
         return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
 
 
+class JsonText(JSON):
+    """JSON that comes back as it was given, a lone number too: SQLite makes 19 of 19.0 in a column of type JSON."""
+
+
+@compiles(JsonText, "sqlite")
+def _json_text(type_: JsonText, compiler: Any, **named: Any) -> str:
+    return "TEXT"
+
+
 metadata = MetaData()
-VALUE = JSON(none_as_null=True)
+VALUE = JsonText(none_as_null=True)
 
 workflows = Table(
     "workflow_workflows",

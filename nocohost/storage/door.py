@@ -55,11 +55,11 @@ class FileStorage:
         """Store a file and return it."""
         limit = self._max_bytes if max_bytes is None else min(max_bytes, self._max_bytes)
         row = files.Draft(new_id(), fit_name(name), fit_media_type(media_type), owner, self._shelf.name)
-        async with self._database.begin() as connection:
-            await files.insert_draft(connection, row, seconds=DRAFT_SECONDS)
         draft: Draft | None = None
         stored: StoredFile | None = None
         try:
+            async with self._database.begin() as connection:
+                await files.insert_draft(connection, row, seconds=DRAFT_SECONDS)
             draft = await self._shelf.open(row.id)
             size, sha256 = await self._fill(draft, row, content, limit)
             await draft.finish()

@@ -17,7 +17,7 @@ from sqlalchemy import (
     text,
 )
 
-from nocohost.store.types import Instant
+from nocohost.store.types import Instant, JsonText
 
 metadata = MetaData()
 
@@ -115,7 +115,7 @@ history = Table(
     Column("node_id", Uuid(as_uuid=False)),
     Column("idempotency_key", Text),
     Column("progress", JSON),
-    Column("value", JSON),
+    Column("value", JsonText),
     Column("last_error", Text),
     Index(
         "nocohost_history_finished",

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, Dialect
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -43,6 +43,18 @@ class Instant(TypeDecorator[datetime]):
         if dialect.name == "sqlite":
             return EPOCH + timedelta(microseconds=value)
         return value.astimezone(UTC)  # type: ignore[no-any-return]
+
+
+class JsonText(JSON):
+    """JSON that comes back as it was given, a lone number too.
+
+    A column of type JSON has the affinity NUMERIC in SQLite: it keeps 19.0 as 19, and rounds large numbers.
+    """
+
+
+@compiles(JsonText, "sqlite")
+def _json_text(type_: JsonText, compiler: Any, **named: Any) -> str:
+    return "TEXT"
 
 
 class db_now(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL function it is

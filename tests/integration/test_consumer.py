@@ -40,6 +40,15 @@ async def run_one(database: SqlDatabase, handler: Callable[[Job], Any], *, attem
         return await until_state(database, job.id, "succeeded", "dead", "cancelled")
 
 
+@pytest.mark.parametrize("value", [19.0, 12345678901234567891234, 0.1, "19.0", True, [1.0]])
+async def test_a_value_comes_back_as_it_was_returned(database: SqlDatabase, value: Any) -> None:
+    async def handler(job: Job) -> Any:
+        return value
+
+    row = await run_one(database, handler)
+    assert (row.value, type(row.value)) == (value, type(value))
+
+
 async def test_a_job_runs_and_its_value_is_kept(database: SqlDatabase) -> None:
     seen = []
 

@@ -47,6 +47,21 @@ async def test_pure_steps_are_evaluated_and_stored(flows):
     assert all(one.finished_at is not None and one.node for one in rows.values())
 
 
+async def test_a_whole_double_is_a_double_after_a_wait_too(flows):
+    steps = [
+        calculate("half", "double(trigger.input.total) / 2.0"),
+        {"key": "go", "type": "signal", "name": "go"},
+        calculate("again", "steps.half * steps.go"),
+    ]
+    await flows.save(steps, output="steps.again")
+    execution = await flows.start({"total": 100})
+    await flows.until(execution, "waiting")
+    await flows.desk.signal(execution, "go", 2.0, "tester")
+    row, rows = await flows.ended(execution)
+    assert (row.state, row.reason, row.output, type(row.output)) == ("succeeded", None, 100.0, float)
+    assert type(rows["half", ""].output) is float
+
+
 async def test_a_failed_expression_says_where(flows):
     row, rows = await flows.run([calculate("a", "trigger.input.missing")], {})
     assert row.state == "failed"

@@ -38,7 +38,7 @@ def _create_workflows() -> None:
 
 
 def _create_executions() -> None:
-    instant = sa.DateTime(timezone=True)
+    instant, value = sa.DateTime(timezone=True), sa.JSON().with_variant(sa.Text(), "sqlite")
     op.create_table(
         "workflow_executions",
         sa.Column("id", sa.String(36), primary_key=True),
@@ -47,7 +47,7 @@ def _create_executions() -> None:
         sa.Column("state", sa.String(9), nullable=False),
         sa.Column("reason", sa.Text),
         sa.Column("trigger", sa.JSON, nullable=False),
-        sa.Column("output", sa.JSON),
+        sa.Column("output", value),
         sa.Column("driver", sa.String(36)),
         sa.Column("pokes", sa.Integer, nullable=False),
         sa.Column("cancel_requested", sa.Boolean, nullable=False),
@@ -75,7 +75,7 @@ def _create_executions() -> None:
 
 
 def _create_steps() -> None:
-    instant = sa.DateTime(timezone=True)
+    instant, value = sa.DateTime(timezone=True), sa.JSON().with_variant(sa.Text(), "sqlite")
     op.create_table(
         "workflow_steps",
         sa.Column("execution", sa.String(36), primary_key=True),
@@ -87,10 +87,10 @@ def _create_steps() -> None:
         sa.Column("state", sa.String(9), nullable=False),
         sa.Column("attempts", sa.Integer, nullable=False),
         sa.Column("failures", sa.Integer, nullable=False),
-        sa.Column("input", sa.JSON),
-        sa.Column("output", sa.JSON),
-        sa.Column("error", sa.JSON),
-        sa.Column("cursor", sa.JSON),
+        sa.Column("input", value),
+        sa.Column("output", value),
+        sa.Column("error", value),
+        sa.Column("cursor", value),
         sa.Column("node", sa.Text),
         sa.Column("reference", sa.Text),
         sa.Column("wake_at", instant),
@@ -103,7 +103,7 @@ def _create_steps() -> None:
         sa.Column("execution", sa.String(36), primary_key=True),
         sa.Column("name", sa.String(100), primary_key=True),
         sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
-        sa.Column("value", sa.JSON),
+        sa.Column("value", value),
         sa.Column("sent_by", sa.Text, nullable=False),
         sa.Column("sent_at", instant, nullable=False),
     )

@@ -81,7 +81,7 @@ def create_history() -> None:
         sa.Column("node_id", ID),
         sa.Column("idempotency_key", sa.Text),
         sa.Column("progress", sa.JSON),
-        sa.Column("value", sa.JSON),
+        sa.Column("value", sa.JSON().with_variant(sa.Text(), "sqlite")),
         sa.Column("last_error", sa.Text),
     )
     op.create_index(
