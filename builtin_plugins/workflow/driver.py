@@ -4,7 +4,7 @@ Everything is written through the claim of the job that drives, so a driver that
 holds what has ended and what begins next; steps with an effect run after the commit that says that they run.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -28,11 +28,12 @@ from builtin_plugins.workflow.starting import (
     request_cancel,
     set_timer,
 )
-from builtin_plugins.workflow.step_row import StepRow
+from builtin_plugins.workflow.step_row import Place, StepRow
 from builtin_plugins.workflow.step_runs import StepRuns
 from builtin_plugins.workflow.step_type import StepCall
 from builtin_plugins.workflow.steps.contract import Answer, Beginning, Waiting
 from builtin_plugins.workflow.tables import executions
+from builtin_plugins.workflow.writing import StepWriter
 from nocohost import App, FenceLostError, Job, NocohostError, StoreError
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Driver:
         self,
         app: App,
         runs: StepRuns,
-        library: Library,
+        desk: tuple[Library, StepWriter],
         job: Job,
         row: ExecutionRow,
         found: tuple[Definition, Mapping[str, Step]],
@@ -62,7 +63,8 @@ class Driver:
     ) -> None:
         self._app = app
         self._runs = runs
-        self._forms = library.forms
+        self._forms = desk[0].forms
+        self._writer = desk[1]
         self._job = job
         self._row = row
         self._definition, self._steps = found
@@ -104,10 +106,16 @@ class Driver:
         """Write what has come and begin what follows; return True once this job is done with it."""
         self._progress.now = self._now()
         self._expire()
+        first = None if self._must_look else self._plan()
+        if first is not None and self._is_plain(first):
+            await self._writer.write(self._job, self._row.id, *self._progress.take_changes())
+            for start in first.starts:
+                self._start(start)
+            return False
         async with self._job.transaction() as connection:
             end = await self._look(connection) if self._must_look else None
             self._must_look = False
-            plan = Plan(end=end) if end is not None else await self._advance(connection)
+            plan = Plan(end=end) if end is not None else await self._advance(connection, first)
             end = plan.end or self._forced_end()
             if end is not None:
                 await self._end(connection, plan, end)
@@ -144,19 +152,29 @@ class Driver:
                 self._answered(self._progress.rows[place], answer)
         return None
 
-    async def _advance(self, connection: "AsyncConnection") -> Plan:
+    def _plan(self, begun: Collection[Place] = ()) -> Plan:
+        return advance(
+            self._definition,
+            self._progress,
+            self._row.trigger,
+            running={*self._effects.places, *begun},
+            max_steps=self._settings.max_steps,
+        )
+
+    def _is_plain(self, plan: Plan) -> bool:
+        """Tell whether nothing is to be written but steps: they can share a commit with other executions."""
+        goes_on = self._is_stored_running and bool(plan.starts or self._has_effects)
+        if not goes_on or plan.end is not None or plan.cancelled or self._forced_end() is not None:
+            return False
+        return all(self._runs.effect(start.step.type) is not None for start in plan.starts)
+
+    async def _advance(self, connection: "AsyncConnection", first: Plan | None = None) -> Plan:
         """Advance as far as it goes, beginning the steps that are part of this transaction."""
         starts: list[Start] = []
         cancelled: list[StepRow] = []
         while True:
-            begun = {start.row.place for start in starts}
-            plan = advance(
-                self._definition,
-                self._progress,
-                self._row.trigger,
-                running={*self._effects.places, *begun},
-                max_steps=self._settings.max_steps,
-            )
+            plan = first or self._plan([start.row.place for start in starts])
+            first = None
             cancelled += plan.cancelled
             here = [start for start in plan.starts if start.step.type in self._runs.transactional]
             starts += [start for start in plan.starts if start.step.type not in self._runs.transactional]
@@ -297,7 +315,7 @@ class Driver:
                 await self._runs.waiting[row.type].stop(self._app, connection, row)
 
     async def _write(self, connection: "AsyncConnection") -> None:
-        await write_steps(connection, self._row.id, *self._progress.take_changes())
+        await write_steps(connection, [(self._row.id, *self._progress.take_changes())])
 
     async def _mark_running(self, connection: "AsyncConnection") -> None:
         if self._is_stored_running:

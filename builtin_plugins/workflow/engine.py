@@ -16,6 +16,7 @@ from builtin_plugins.workflow.records import OPEN, ExecutionRow, find_execution,
 from builtin_plugins.workflow.starting import POKE, end_execution
 from builtin_plugins.workflow.step_runs import StepRuns
 from builtin_plugins.workflow.tables import executions
+from builtin_plugins.workflow.writing import StepWriter
 from nocohost import App, Job, Snooze, StoreError
 
 AWAY_SECONDS = 1.0
@@ -30,6 +31,7 @@ class Engine:
         self._library = Library(app)
         self._runs = StepRuns(app)
         self._pokes = Pokes(app)
+        self._writer = StepWriter(app)
 
     @property
     def library(self) -> Library:
@@ -57,8 +59,10 @@ class Engine:
         if row.timer == job.id:
             row = replace(row, timer=None, timer_at=None)
         try:
-            async with self._app.database.connect() as connection:
-                found = await self._library.find(connection, row.workflow, row.version)
+            found = self._library.known(row.workflow, row.version)
+            if found is None:
+                async with self._app.database.connect() as connection:
+                    found = await self._library.find(connection, row.workflow, row.version)
         except WorkflowNotFoundError as error:
             async with job.transaction() as connection:
                 await end_execution(self._app, connection, row, "failed", error.message)
@@ -66,7 +70,9 @@ class Engine:
         except DefinitionError as error:
             return await self._wait_readable(job, row, error)
         progress = Progress(steps, node=self._app.node.name, now=self._app.clock.now())
-        await Driver(self._app, self._runs, self._library, job, row, found, progress).drive(self._pokes, due)
+        await Driver(self._app, self._runs, (self._library, self._writer), job, row, found, progress).drive(
+            self._pokes, due
+        )
         if any(step.state == "waiting" and step.type in OUTSIDE for step in progress.rows.values()):
             await self._app.signals.send(EXPECT)
         return None

@@ -221,7 +221,7 @@ class ExecutionDesk:
                     steps.c.execution == row.id, steps.c.path == one.path, steps.c.iteration == one.iteration
                 )
             )
-        await write_steps(connection, row.id, [], reopened)
+        await write_steps(connection, [(row.id, [], reopened)])
 
     async def _open(self, connection: "AsyncConnection", execution_id: str) -> ExecutionRow:
         row = await self._locked(connection, execution_id)

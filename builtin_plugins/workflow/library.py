@@ -41,6 +41,10 @@ class Library:
         """Return what a JSON value defines; raises ``DefinitionError``."""
         return read_definition(value, self.forms, self._compiler)
 
+    def known(self, name: str, number: int) -> tuple[Definition, Mapping[str, Step]] | None:
+        """Return a version and its steps by path if it was read before."""
+        return self._read.get((name, number))
+
     async def find(
         self, connection: "AsyncConnection", name: str, number: int
     ) -> tuple[Definition, Mapping[str, Step]]:

@@ -1,7 +1,7 @@
 """Executions and their steps as they stand in the database: found, listed, written."""
 
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from time import time_ns
@@ -127,20 +127,20 @@ async def load_steps(connection: "AsyncConnection", execution_id: str) -> Sequen
 
 
 async def write_steps(
-    connection: "AsyncConnection", execution_id: str, new: Sequence[StepRow], changed: Sequence[StepRow]
+    connection: "AsyncConnection", written: Iterable[tuple[str, Sequence[StepRow], Sequence[StepRow]]]
 ) -> None:
-    """Write steps that have begun, and those that have changed: in one round trip."""
+    """Write steps, of each execution those that have begun and those that have changed: all in one round trip."""
+    written = list(written)
     rows = [
-        {"execution": execution_id, **{name: getattr(row, name) for name in STEP_NAMES}} for row in (*changed, *new)
+        {"execution": execution_id, **{name: getattr(row, name) for name in STEP_NAMES}}
+        for execution_id, new, changed in written
+        for row in (*changed, *new)
     ]
-    if not changed:
-        if new:
-            await connection.execute(insert(steps), rows)
+    if not rows:
         return
-    if connection.dialect.name == "postgresql":
-        await connection.execute(PUT_POSTGRESQL, rows)
-    else:
-        await connection.execute(PUT_SQLITE, rows)
+    rows.sort(key=lambda row: (row["execution"], row["path"], row["iteration"]))
+    put = PUT_POSTGRESQL if connection.dialect.name == "postgresql" else PUT_SQLITE
+    await connection.execute(put if any(changed for _, _, changed in written) else insert(steps), rows)
 
 
 async def load_signals(connection: "AsyncConnection", execution_id: str) -> Sequence[tuple[str, int, Any]]:

@@ -44,6 +44,7 @@ async def ledger():
     async def answer(request):
         key = request.headers["Idempotency-Key"]
         calls[key] = calls.get(key, 0) + 1
+        await asyncio.sleep(0.05)
         return web.json_response({"n": (await request.json())["n"]})
 
     application = web.Application()
@@ -61,12 +62,21 @@ async def ask(session, node, method, path, body=None):
 
 
 async def kill_on(nodes, killed):
-    while True:
-        await asyncio.sleep(KILL_SECONDS)
-        node = random.choice(nodes)
-        await node.kill()
-        killed.append(time.monotonic())
-        await node.start()
+    """Kill a random node every two seconds, and start another in its place at once."""
+    starting: dict[int, asyncio.Task] = {}
+    try:
+        while True:
+            await asyncio.sleep(KILL_SECONDS)
+            for number in [number for number, task in starting.items() if task.done()]:
+                await starting.pop(number)
+            ready = [number for number in range(len(nodes)) if number not in starting]
+            if ready:
+                number = random.choice(ready)
+                await nodes[number].kill()
+                killed.append(time.monotonic())
+                starting[number] = asyncio.create_task(nodes[number].start())
+    finally:
+        await asyncio.gather(*starting.values())
 
 
 @pytest.mark.soak
@@ -91,12 +101,12 @@ async def test_every_execution_ends_right_while_nodes_are_killed(cluster, databa
         }
         await ask(session, nodes[0], "POST", "/api/v1/workflows?enable=true", definition)
         began_at = time.monotonic()
-        started = []
-        for number in range(EXECUTIONS):
-            body = {"input": {"x": number, "url": url}}
-            started.append(await ask(session, nodes[0], "POST", "/api/v1/workflows/soak/executions", body))
         killer = asyncio.create_task(kill_on(nodes[1:], killed))
+        started = []
         try:
+            for number in range(EXECUTIONS):
+                body = {"input": {"x": number, "url": url}}
+                started.append(await ask(session, nodes[0], "POST", "/api/v1/workflows/soak/executions", body))
             while any([(await page(session, nodes[0], state)) for state in OPEN]):
                 assert not killer.done(), killer.exception()
                 await asyncio.sleep(0.5)
