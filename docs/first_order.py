@@ -1,8 +1,9 @@
 """The first five minutes of nocohost, in one command: ``python3 docs/first_order.py``.
 
 Makes a virtual environment, installs the host, builds the wheel of the example plugin and installs it like any third
-party's, starts two nodes with ``nocohost up '!' 'shop:invoice'``, posts one order to the node that serves requests, and
-shows the invoice that the other process made. Needs Python 3.11 and nothing else.
+party's, and starts three nodes with ``nocohost up``: one answers requests, one runs workflows, one runs tasks and makes
+invoices. An order arrives over HTTP and starts a workflow: its lines are added up, a server of this script is told of
+it, all orders are exported by a task, somebody releases it, and it becomes an invoice. Needs Python 3.11, nothing else.
 """
 
 import argparse
@@ -14,14 +15,20 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-import urllib.error
 import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 PLUGIN = ROOT / "tests" / "plugins" / "acme_shop"
-MODES = ("!", "shop:invoice")
+WORKFLOW = PLUGIN / "workflows" / "order-intake.yaml"
+MODES = ("!", "workflow:process", "async-task:process,shop:invoice")
+ORDER = {"customer": "Ada", "lines": [{"quantity": 2, "price": "50.00"}, {"quantity": 1, "price": "20.50"}]}
 
 
 def main() -> None:
@@ -30,26 +37,92 @@ def main() -> None:
     folder = Path(arguments.folder).resolve()
     python = make_environment(folder / ".venv")
     install(python)
-    with tempfile.TemporaryDirectory(prefix="nocohost-") as data:
-        tell(start(python, Path(data)), keep=arguments.keep)
+    with tempfile.TemporaryDirectory(prefix="nocohost-") as data, warehouse() as address:
+        story = Story(python, Path(data))
+        story.tell(address, keep=arguments.keep)
 
 
-def tell(cluster: "subprocess.Popen[str]", *, keep: bool) -> None:
-    """Post one order to a running cluster, show its invoice, and stop the cluster."""
-    try:
-        url, token = wait_for_banner(cluster)
-        new = {"customer": "Ada", "net": "100.00"}
-        say(f"POST {url}/shop/orders {json.dumps(new)}")
-        order = call("POST", f"{url}/shop/orders", token, new)
-        say(f"  {json.dumps(order)}")
-        invoice = wait_for_invoice(f"{url}/shop/orders/{order['order']}/invoice", token)
-        say(f"order {order['order']} became invoice {invoice['invoice']}: {invoice['total']} {invoice['currency']},")
-        say(f"taken by the node with WORKER_MODE='!', made by the process {invoice['node']!r}")
-        if keep:
-            say("the cluster goes on; Ctrl-C stops it")
-            follow(cluster)
-    finally:
-        stop(cluster)
+class Story:
+    """A cluster whose data is in a folder, and what happens to it."""
+
+    def __init__(self, python: Path, data: Path) -> None:
+        self._nocohost = str(python.parent / "nocohost")
+        self._data = data
+        self._environment = os.environ | {
+            "NOCOHOST_DATA_DIR": str(data),
+            "NOCOHOST_PLUGINS__WORKFLOW__HTTP_ALLOW": '["127.0.0.1"]',  # workflows call no machine of their own network
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def tell(self, address: str, *, keep: bool) -> None:
+        """Start the cluster, take one order through it, and stop it."""
+        say(shlex.join(["nocohost", "up", *MODES]))
+        command = [self._nocohost, "up", *MODES]
+        cluster = subprocess.Popen(command, cwd=self._data, env=self._environment, stdout=subprocess.PIPE, text=True)
+        try:
+            url, token = wait_for_banner(cluster)
+            self._take(url, token, address)
+            if keep:
+                say("the cluster goes on; Ctrl-C stops it")
+                follow(cluster)
+        finally:
+            stop(cluster)
+
+    def _take(self, url: str, token: str, address: str) -> None:
+        """Take one order from its arrival to its invoice."""
+        say(f"nocohost workflow import {WORKFLOW.relative_to(ROOT)} --enable")
+        (stored,) = json.loads(self._verb("workflow", "import", str(WORKFLOW), "--enable", "--json"))
+        say(f"POST {url}{stored['webhook']} {json.dumps(ORDER)}")
+        told = call("POST", f"{url}{stored['webhook']}", token, {**ORDER, "warehouse": address})
+        execution = f"{url}/api/v1/executions/{told['execution']}"
+        say("the workflow runs until somebody releases the order")
+        wait_for(execution, token, lambda shown: any(step["key"] == "released" for step in shown["steps"]))
+        say(f"POST {execution}/signals/released")
+        call("POST", f"{execution}/signals/released", token, {"value": "Bob"})
+        shown = wait_for(execution, token, lambda shown: shown["finished_at"])
+        print(self._verb("workflow", "show", told["execution"]), end="", flush=True)
+        if shown["state"] != "succeeded":
+            sys.exit(f"the workflow {shown['state']}: {shown['reason']}")
+        self._sum_up(call("GET", f"{url}/shop/orders/{shown['output']['order']}/invoice", token), shown)
+
+    def _sum_up(self, invoice: dict[str, str], shown: dict[str, Any]) -> None:
+        say(f"order {invoice['order']} became invoice {invoice['invoice']}: {invoice['total']} {invoice['currency']},")
+        nodes = sorted({step["node"] for step in shown["steps"]})
+        say(f"taken by the node with WORKER_MODE='!', led by {', '.join(nodes)}, made by {invoice['node']}")
+
+    def _verb(self, *words: str) -> str:
+        """Run a verb beside the cluster, and return what it prints."""
+        return subprocess.run(
+            [self._nocohost, *words],
+            cwd=self._data,
+            env=self._environment,
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        ).stdout
+
+
+@contextmanager
+def warehouse() -> Iterator[str]:
+    """Run a server of this process that workflows may tell of orders; give its address."""
+
+    class Told(BaseHTTPRequestHandler):
+        """Says what it is told."""
+
+        def do_POST(self) -> None:
+            """Answer one request."""
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            say(f"the warehouse is told: {body.decode()}, Idempotency-Key {self.headers['Idempotency-Key']}")
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            """Log nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Told) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -87,14 +160,6 @@ def install(python: Path) -> None:
         )
 
 
-def start(python: Path, data: Path) -> "subprocess.Popen[str]":
-    """Start the cluster; its database is a file in ``data``."""
-    say(shlex.join(["nocohost", "up", *MODES]))
-    environment = os.environ | {"NOCOHOST_DATA_DIR": str(data), "PYTHONUNBUFFERED": "1"}
-    command = [str(python.parent / "nocohost"), "up", *MODES]
-    return subprocess.Popen(command, cwd=data, env=environment, stdout=subprocess.PIPE, text=True)
-
-
 def wait_for_banner(cluster: "subprocess.Popen[str]") -> tuple[str, str]:
     """Show what the cluster prints until it is ready; return its URL and the printed token."""
     assert cluster.stdout is not None
@@ -108,30 +173,23 @@ def wait_for_banner(cluster: "subprocess.Popen[str]") -> tuple[str, str]:
     sys.exit("the cluster ended before it was ready")
 
 
-def wait_for_invoice(url: str, token: str) -> "dict[str, str]":
-    """Ask for the invoice until it is there."""
-    say(f"GET {url}, until it is there")
+def wait_for(url: str, token: str, fits: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
+    """Ask until the answer fits."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        try:
-            invoice = call("GET", url, token)
-        except urllib.error.HTTPError as error:
-            if error.code != 404:
-                raise
-            time.sleep(0.1)
-        else:
-            say(f"  {json.dumps(invoice)}")
-            return invoice
-    sys.exit("no invoice within a minute; what the nodes said is above")
+        if fits(shown := call("GET", url, token)):
+            return shown
+        time.sleep(0.1)
+    sys.exit("not within a minute; what the nodes said is above")
 
 
-def call(method: str, url: str, token: str, body: object = None) -> "dict[str, str]":
+def call(method: str, url: str, token: str, body: object = None) -> dict[str, Any]:
     """Send one request with the token, and return the JSON answer."""
     data = None if body is None else json.dumps(body).encode()
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     request = urllib.request.Request(url, data=data, method=method, headers=headers)
     with urllib.request.urlopen(request, timeout=30) as answer:
-        result: dict[str, str] = json.load(answer)
+        result: dict[str, Any] = json.load(answer)
     return result
 
 

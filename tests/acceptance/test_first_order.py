@@ -10,9 +10,10 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.timeout(600)
-def test_first_order_ends_with_an_invoice_made_by_another_process(tmp_path):
+def test_an_order_becomes_an_invoice_by_way_of_three_processes(tmp_path):
     command = [sys.executable, str(ROOT / "docs" / "first_order.py"), "--folder", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=580)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "became invoice 1: 119.00 EUR" in done.stdout
-    assert "made by the process 'shop-invoice-2'" in done.stdout
+    assert "order 1 became invoice 1: 143.40 EUR" in done.stdout
+    assert "led by workflow-process-2, made by async-task-process-shop-3" in done.stdout
+    assert done.stdout.count("the warehouse is told") == 1
