@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from builtin_plugins.workflow.drawing import columns, took
 from builtin_plugins.workflow.errors import DefinitionError
 from builtin_plugins.workflow.execution_desk import ExecutionDesk, Shown
 from builtin_plugins.workflow.files import dumped, read_files
@@ -97,8 +98,10 @@ async def list_(app: App, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([workflow_json(row) for row in rows], indent=2))
         return
-    for row in rows:
-        click.echo(_workflow_line(row))
+    head = ("name", "newest", "enabled", "trigger", "title")
+    told = [(row.name, f"v{row.latest}", _enabled(row), row.trigger_type or "-", row.title) for row in rows]
+    for line in columns(head, told):
+        click.echo(line)
 
 
 @workflow.command()
@@ -159,9 +162,20 @@ async def executions(app: App, name: str | None, state: str | None, limit: int, 
     if as_json:
         click.echo(json.dumps(items, indent=2))
         return
-    for one in items:
-        words = (one["id"], f"{one['state']:<9}", f"{one['workflow']} v{one['version']}", one["reason"] or "")
-        click.echo("  ".join(word for word in words if word))
+    head = ("id", "state", "workflow", "created", "took", "reason")
+    told = [
+        (
+            one["id"],
+            one["state"],
+            f"{one['workflow']} v{one['version']}",
+            one["created_at"],
+            took(one),
+            one["reason"] or "",
+        )
+        for one in items
+    ]
+    for line in columns(head, told):
+        click.echo(line)
 
 
 @workflow.command()
@@ -233,6 +247,10 @@ def json_option(name: str, text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise click.UsageError(f"{name} is no JSON: {error}") from error
+
+
+def _enabled(row: WorkflowRow) -> str:
+    return "-" if row.enabled is None else f"v{row.enabled}"
 
 
 def _workflow_line(row: WorkflowRow) -> str:

@@ -31,6 +31,16 @@ def draw(execution: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a list: a head, and each row below it; nothing without rows."""
+    if not rows:
+        return []
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    return [
+        "  ".join(f"{word:<{width}}" for word, width in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)
+    ]
+
+
 def took(one: Mapping[str, Any]) -> str:
     """Return how long something took, or for how long it has gone on by what is known; "" before it began."""
     if not one["started_at"]:

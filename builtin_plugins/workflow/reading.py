@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from pydantic import ValidationError
@@ -179,7 +180,9 @@ class Reader:
         if not isinstance(kind, str):
             return None
         if kind not in self._forms:
-            self._fault(where, f"no installed plugin declares steps of type {kind[:80]!r}")
+            near = get_close_matches(kind, self._forms, n=1)
+            meant = f"; did you mean {near[0]!r}?" if near else ""
+            self._fault(where, f"no installed plugin declares steps of type {kind[:80]!r}{meant}")
             return None
         return self._forms[kind]
 

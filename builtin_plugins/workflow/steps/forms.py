@@ -1,9 +1,9 @@
 """What the steps take that come with workflows; those of blocks are read apart."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
 
 from builtin_plugins.workflow.form import StepForm
 
@@ -38,7 +38,7 @@ class LoopParams(Params):
     """``loop``: runs ``do`` for each item, a number of times, or while something holds."""
 
     over: str | None = None
-    count: Any = None
+    count: Annotated[StrictInt, Field(ge=0)] | None = None
     test: str | None = Field(None, alias="while")
     name: str | None = Field(None, alias="as")
     max: int = Field(1000, ge=1, le=10_000)

@@ -77,6 +77,9 @@ FAULTS = [
     (definition({"key": "p", "type": "parallel", "mode": "some", "branches": [[]]}), "/steps/0/mode"),
     (definition({"key": "l", "type": "loop", "do": []}), "/steps/0"),
     (definition({"key": "l", "type": "loop", "count": 3, "as": "l", "do": []}), "/steps/0/as"),
+    (definition({"key": "l", "type": "loop", "count": "3", "do": []}), "/steps/0/count"),
+    (definition({"key": "l", "type": "loop", "count": -1, "do": []}), "/steps/0/count"),
+    (definition({"key": "l", "type": "loop", "count": 2.5, "do": []}), "/steps/0/count"),
     (definition({"key": "l", "type": "loop", "count": 3, "max": 10**7, "do": []}), "/steps/0/max"),
     (definition({"key": "h", "type": "http", "url": "= nobody"}), "/steps/0/url"),
     (
@@ -93,6 +96,11 @@ FAULTS = [
 )
 def test_a_fault_is_told_with_its_path(value, where):
     assert [fault for fault in faults(value) if fault.startswith(f"{where}:")], faults(value)
+
+
+def test_a_type_that_is_unknown_may_be_meant_otherwise():
+    (fault,) = faults(definition(CALCULATE | {"type": "calcualte"}))
+    assert fault.endswith("did you mean 'calculate'?")
 
 
 def test_all_faults_are_told_at_once():
