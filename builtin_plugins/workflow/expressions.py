@@ -173,5 +173,5 @@ def _extent(given: Any, text: str) -> tuple[int, int]:
 
 
 def _first_line(error: object) -> str:
-    text = PREFIX.sub("", str(error).strip())
+    text = PREFIX.sub("", str(error).strip()).replace(" (in container '')", "")
     return (text.splitlines() or ["it cannot be"])[0][:300]
