@@ -107,12 +107,13 @@ class Driver:
         self._progress.now = self._now()
         self._expire()
         first = None if self._must_look else self._plan()
-        if first is not None and self._is_plain(first):
-            await self._writer.write(self._job, self._row.id, *self._progress.take_changes())
+        if first is not None and (self._is_plain(first) or self._ends_plainly(first)):
+            ended = None if first.end is None else self._ended(first.end)
+            await self._writer.write(self._job, self._row.id, self._progress.take_changes(), ended)
             for start in first.starts:
                 self._start(start)
-            return False
-        async with self._job.transaction() as connection:
+            return ended is not None
+        async with self._writer.room, self._job.transaction() as connection:
             end = await self._look(connection) if self._must_look else None
             self._must_look = False
             plan = Plan(end=end) if end is not None else await self._advance(connection, first)
@@ -167,6 +168,21 @@ class Driver:
         if not goes_on or plan.end is not None or plan.cancelled or self._forced_end() is not None:
             return False
         return all(self._runs.effect(start.step.type) is not None for start in plan.starts)
+
+    def _ends_plainly(self, plan: Plan) -> bool:
+        """Tell whether the execution ends, and nobody has to be told or stopped."""
+        row = self._row
+        is_alone = row.timer is None and row.parent is None and not row.waited and not self._has_effects
+        return (
+            is_alone
+            and plan.end is not None
+            and plan.end.state == "succeeded"
+            and not plan.cancelled
+            and self._forced_end() is None
+        )
+
+    def _ended(self, end: End) -> ExecutionRow:
+        return replace(self._row, state=end.state, reason=end.reason, output=end.output, finished_at=self._now())
 
     async def _advance(self, connection: "AsyncConnection", first: Plan | None = None) -> Plan:
         """Advance as far as it goes, beginning the steps that are part of this transaction."""

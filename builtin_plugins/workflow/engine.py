@@ -78,7 +78,7 @@ class Engine:
         return None
 
     async def _load(self, execution_id: str) -> tuple[ExecutionRow | None, Any]:
-        async with self._app.database.connect() as connection:
+        async with self._writer.room, self._app.database.connect() as connection:
             row = await find_execution(connection, execution_id)
             steps = [] if row is None or row.started_at is None else await load_steps(connection, execution_id)
         return row, steps

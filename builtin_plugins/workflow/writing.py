@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from builtin_plugins.workflow.records import write_steps
+from builtin_plugins.workflow.records import ExecutionRow, end_plainly, write_steps
 from builtin_plugins.workflow.step_row import StepRow
 from nocohost import App, FenceLostError, Job, StoreError
 
 BATCH = 64
+CONNECTIONS = 8
+"""Of the ten that a node keeps by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,8 @@ class Entry:
     new: Sequence[StepRow]
     changed: Sequence[StepRow]
     written: asyncio.Future[None] = field(compare=False)
+    ended: ExecutionRow | None = None
+    """The execution as it has ended, if it has."""
 
 
 class StepWriter:
@@ -33,11 +37,22 @@ class StepWriter:
         self._app = app
         self._waiting: list[Entry] = []
         self._flusher: asyncio.Task[None] | None = None
+        self.room = asyncio.Semaphore(CONNECTIONS)
+        """For transactions of drivers: more at a time would make the pool open connections for a moment."""
 
-    async def write(self, job: Job, execution: str, new: Sequence[StepRow], changed: Sequence[StepRow]) -> None:
-        """Return once the steps are committed; raises ``FenceLostError`` and ``StoreError``."""
+    async def write(
+        self,
+        job: Job,
+        execution: str,
+        rows: tuple[Sequence[StepRow], Sequence[StepRow]],
+        ended: ExecutionRow | None = None,
+    ) -> None:
+        """Return once the steps, new ones and changed ones, are committed, and with them the end of the execution.
+
+        Raises ``FenceLostError`` and ``StoreError``.
+        """
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(Entry(job, execution, new, changed, written))
+        self._waiting.append(Entry(job, execution, *rows, written, ended))
         if self._flusher is None or self._flusher.done():
             self._flusher = asyncio.create_task(self._flush_on(), name="write steps of workflows")
         await written
@@ -65,6 +80,7 @@ class StepWriter:
                     _tell([entry], error)
             rows = [(entry.execution, entry.new, entry.changed) for entry in held]
             await write_steps(connection, rows)
+            await end_plainly(connection, [entry.ended for entry in held if entry.ended is not None])
         for entry in held:
             if not entry.written.done():
                 entry.written.set_result(None)

@@ -20,6 +20,7 @@ from queue_race.environments import interpreter
 
 from nocohost.testing.postgres import PostgresServer, find_binaries
 
+CALLERS = 10
 CACHE = Path.home() / ".cache" / "nocohost-queue-race"
 PURE = [
     step
@@ -133,12 +134,18 @@ async def ours(url: str, kind: str, count: int) -> dict[str, float]:
         else:
             await desk.wait((await desk.start(kind, {"x": 1}, "bench", waited=True)).id, 10)
         start = time.perf_counter()
-        rows = await asyncio.gather(*[desk.start(kind, {"x": 1}, "bench") for _ in range(count)])
+        callers = [start_some(desk, kind, count // CALLERS) for _ in range(CALLERS)]
+        rows = [row for rows in await asyncio.gather(*callers) for row in rows]
         while await unfinished(app):
             await asyncio.sleep(0.05)
-        told["rate"] = count / (time.perf_counter() - start)
+        told["rate"] = len(rows) / (time.perf_counter() - start)
         assert (await desk.show(rows[0].id)).row.state == "succeeded"
     return told
+
+
+async def start_some(desk: object, kind: str, count: int) -> list:
+    """Start executions, one after the other."""
+    return [await desk.start(kind, {"x": 1}, "bench") for _ in range(count)]
 
 
 async def unfinished(app: object) -> int:
