@@ -13,9 +13,10 @@ from pydantic import ValidationError
 from sqlalchemy import select, update
 
 from builtin_plugins.workflow.definition import Definition, Step
-from builtin_plugins.workflow.effects import Effects, checked
+from builtin_plugins.workflow.effects import Effects
 from builtin_plugins.workflow.interpreter import End, Plan, Start, advance
 from builtin_plugins.workflow.library import Library
+from builtin_plugins.workflow.outcomes import ABSENT, RETRY, Outcomes
 from builtin_plugins.workflow.pokes import Pokes
 from builtin_plugins.workflow.progress import Progress
 from builtin_plugins.workflow.records import ExecutionRow, write_steps
@@ -39,11 +40,6 @@ from nocohost import App, FenceLostError, Job, NocohostError, StoreError
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-RETRY = "retry"
-"""What a step refers to that waits for its next attempt."""
-ABSENT = "absent"
-"""What a step refers to that waits for its type to be installed again."""
-ABSENT_SECONDS = 30.0
 UNDO_FREE = frozenset({"delay", "wait_until", "signal"})
 """Steps that begin without anything to undo, so without a savepoint."""
 
@@ -69,6 +65,7 @@ class Driver:
         self._row = row
         self._definition, self._steps = found
         self._progress = progress
+        self._outcomes = Outcomes(progress, self._steps)
         self._effects = Effects(app)
         self._settings = app.settings(WorkflowSettings)
         self._due: datetime | None = None
@@ -96,7 +93,8 @@ class Driver:
                     if poke.is_set():
                         poke.clear()
                         self._must_look = True
-                    self._harvest()
+                    self._progress.now = self._now()
+                    self._outcomes.end(self._effects.take_ended())
                     if await self._turn():
                         return
         finally:
@@ -105,7 +103,7 @@ class Driver:
     async def _turn(self) -> bool:
         """Write what has come and begin what follows; return True once this job is done with it."""
         self._progress.now = self._now()
-        self._expire()
+        self._outcomes.expire(self._runs.waiting)
         first = None if self._must_look else self._plan()
         if first is not None and (self._is_plain(first) or self._ends_plainly(first)):
             ended = None if first.end is None else self._ended(first.end)
@@ -123,7 +121,10 @@ class Driver:
                 return True
             await self._stop(connection, plan.cancelled)
             is_done = False
-            starts = [start for start in plan.starts if not self._is_absent(start)]
+            starts = [start for start in plan.starts if self._runs.effect(start.step.type) is not None]
+            for start in plan.starts:
+                if start not in starts:
+                    self._outcomes.miss(start.row)
             if starts or self._has_effects:
                 await self._write(connection)
                 await self._mark_running(connection)
@@ -150,7 +151,7 @@ class Driver:
         for kind, rows in waiting.items():
             waits = self._runs.waiting[kind]
             for place, answer in (await waits.look(self._app, connection, self._row, rows)).items():
-                self._answered(self._progress.rows[place], answer)
+                self._outcomes.answer(self._progress.rows[place], answer)
         return None
 
     def _plan(self, begun: Collection[Place] = ()) -> Plan:
@@ -217,10 +218,10 @@ class Driver:
         except NocohostError as error:
             if isinstance(error, StoreError) and error.retryable:
                 raise
-            self._failed(row, error.code, str(error.message), retryable=getattr(error, "retryable", True))
+            self._outcomes.fail(row, error.code, str(error.message), retryable=getattr(error, "retryable", True))
             return
         if not isinstance(result, Waiting):
-            self._answered(row, Answer(result))
+            self._outcomes.answer(row, Answer(result))
             return
         wake = [result.wake_at] if result.wake_at is not None else []
         if step.timeout_seconds is not None:
@@ -236,20 +237,6 @@ class Driver:
             self._effects.start(step_type, call, start.step.timeout_seconds)
         self._must_look = self._must_look or call is None
 
-    def _is_absent(self, start: Start) -> bool:
-        """Let a step wait whose type nobody runs here, and tell whether it does."""
-        if self._runs.effect(start.step.type) is not None:
-            return False
-        message = f"step type {start.step.type} not available on this node; plugins list says why"
-        self._progress.change(
-            self._progress.rows[start.row.place],
-            state="waiting",
-            reference=ABSENT,
-            wake_at=self._progress.now + timedelta(seconds=ABSENT_SECONDS),
-            error={"code": "workflow.step_absent", "message": message},
-        )
-        return True
-
     def _call(self, start: Start) -> StepCall | None:
         """Return what a step is given; fails the step if its params do not fit its form."""
         row = start.row
@@ -258,53 +245,12 @@ class Driver:
         except ValidationError as error:
             faults = error.errors(include_url=False, include_context=False, include_input=False)
             text = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
-            self._failed(row, "workflow.params", text, retryable=False)
+            self._outcomes.fail(row, "workflow.params", text, retryable=False)
             return None
         key = f"{self._row.id}:{row.path}:{row.iteration}"
         if self._row.turn:
             key = f"{key}:{self._row.turn}"
         return StepCall(self._row.id, row.path, row.iteration, row.type, params, row.attempts, key)
-
-    def _harvest(self) -> None:
-        """Record what came of the steps that have ended."""
-        self._progress.now = self._now()
-        for ended in self._effects.take_ended():
-            row = self._progress.rows[ended.place]
-            if ended.code is None:
-                self._progress.succeed(row, ended.value)
-            else:
-                self._failed(row, ended.code, ended.message, retryable=ended.retryable)
-
-    def _answered(self, row: StepRow, answer: Answer) -> None:
-        if answer.error is not None:
-            self._failed(row, *answer.error, retryable=True)
-            return
-        ended = checked(row.place, answer.value)
-        if ended.code is not None:
-            self._failed(row, ended.code, ended.message, retryable=False)
-        else:
-            self._progress.succeed(row, ended.value)
-
-    def _failed(self, row: StepRow, code: str, message: str, *, retryable: bool) -> None:
-        """Fail a step, or let it wait for its next attempt."""
-        rule = self._steps[row.path].retry
-        failures = row.failures + 1
-        if retryable and failures < rule.attempts:
-            at = self._progress.now + timedelta(seconds=rule.wait_seconds(failures))
-            error = {"code": code, "message": message[:2000]}
-            self._progress.change(row, state="waiting", failures=failures, error=error, reference=RETRY, wake_at=at)
-            return
-        self._progress.fail(self._progress.change(row, failures=failures), code, message)
-
-    def _expire(self) -> None:
-        """Go on with the steps whose wait is over by the clock."""
-        for row in list(self._progress.rows.values()):
-            if row.state != "waiting" or row.wake_at is None or row.wake_at > self._progress.now:
-                continue
-            if row.reference in (RETRY, ABSENT):
-                self._progress.change(row, state="running", reference=None, wake_at=None)
-            else:
-                self._answered(row, self._runs.waiting[row.type].expired(row))
 
     def _forced_end(self) -> End | None:
         at = self._row.deadline_at
