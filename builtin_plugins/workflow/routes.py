@@ -198,7 +198,7 @@ class ExecutionRoutes:
         read_query(request, ())
         found = await self._allowed(request)
         body = await read_body(request, SignalBody)
-        name = request.match_info["signal"]
+        name = request.match_info["name"]
         if not 0 < len(name) <= 100 or not name.isprintable():
             raise web.HTTPBadRequest(text="A signal has a name of 1 to 100 printable characters.")
         await self._desk.signal(found, name, body.value, _actor(request).id)
@@ -255,7 +255,7 @@ def serve_requests(app: App) -> list[Route]:
         api_route("GET", of.EXECUTION, run.show, permission=READ, api=of.EXECUTION_SHOW),
         api_route("POST", f"{of.EXECUTION}/cancel", run.cancel, permission=READ, api=of.CANCEL),
         api_route("POST", f"{of.EXECUTION}/retry", run.retry, permission=READ, api=of.RETRY),
-        api_route("POST", f"{of.EXECUTION}/signals/{{signal}}", run.signal, permission=READ, api=of.SIGNAL),
+        api_route("POST", f"{of.EXECUTION}/signals/{{name}}", run.signal, permission=READ, api=of.SIGNAL),
         api_route("GET", f"{of.EXECUTION}/events", run.follow, permission=READ, api=of.EVENTS),
         api_route("GET", "/api/v1/step-types", one.list_step_types, permission=READ, api=of.STEP_TYPES),
         api_route("GET", "/api/v1/workflow-schema", one.show_schema, permission=READ, api=of.SCHEMA),

@@ -65,7 +65,7 @@ def get(url):
 def test_a_node_without_a_mode_serves_everything_and_drains_on_term(start):
     process = start("")
     serving = event(process, "node.serving")
-    assert serving["serves"] == ["requests", "async-task:process", "shop:invoice"]
+    assert serving["serves"] == ["requests", "async-task:process", "shop:invoice", "workflow:process"]
     assert get(f"http://{serving['admin']}/readyz") == (200, {"status": "ok"})
     assert get(f"{serving['requests']}/readyz")[0] == 200
     process.send_signal(signal.SIGTERM)

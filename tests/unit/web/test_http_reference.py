@@ -4,7 +4,10 @@ import re
 from pathlib import Path
 from unittest.mock import MagicMock
 
-from builtin_plugins.async_task.routes import serve_requests
+import pytest
+
+from builtin_plugins.async_task import routes as task_routes
+from builtin_plugins.workflow import routes as workflow_routes
 from nocohost.node.settings import HttpSettings
 from nocohost.web.application import api_operations
 from nocohost.web.deadlines import Deadlines
@@ -14,23 +17,30 @@ from nocohost.web.problems import HTTP_CODES, STATUSES
 from nocohost.web.server import CONNECTIONS_PER_ADDRESS
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
-TASKS = "/api/v1/task"
+TASKS, WORKFLOWS = "/api/v1/task", "/api/v1/(?:workflow|execution|step-type)"
 PAGE = (ROOT / "docs" / "reference" / "http.md").read_text(encoding="utf-8")
 
 
 def test_every_operation_is_documented_with_its_permission():
     rows = set(re.findall(r"^\| `(\w+) (/api/\S+)` \| `([\w.]+)` \|", PAGE, flags=re.MULTILINE))
-    documented = {row for row in rows if not row[1].startswith(TASKS)}
+    documented = {row for row in rows if not re.match(f"{TASKS}|{WORKFLOWS}", row[1])}
     served = {(one.method, one.path, one.permission) for one in api_operations()}
     assert documented == served | {("GET", PATH, "api.read")}
 
 
-def test_every_operation_of_tasks_is_documented_with_its_permission():
-    rows = re.findall(rf"^\| `(\w+) ({TASKS}[^`\s]*)`[^|]*\| `([\w.]+)`", PAGE, flags=re.MULTILINE)
-    offered = serve_requests(MagicMock())
-    assert len(rows) == len(offered)
-    assert {(method, path) for method, path, _ in rows} == {(one.method, one.path) for one in offered}
+@pytest.mark.parametrize(("nouns", "routes"), [(TASKS, task_routes), (WORKFLOWS, workflow_routes)])
+def test_every_operation_of_a_guest_is_documented_with_its_permission(nouns, routes):
+    rows = re.findall(rf"^\| `(\w+) ({nouns}[^`\s]*)`[^|]*\| `([\w.]+)`", PAGE, flags=re.MULTILINE)
+    documented = [(method, path) for method, short, _ in rows for path in written_out(short)]
+    offered = [one for one in routes.serve_requests(MagicMock()) if one.path.startswith("/api/")]
+    assert sorted(documented) == sorted((one.method, one.path) for one in offered)
     assert {one.permission for one in offered} <= {permission for _, _, permission in rows}
+
+
+def written_out(path):
+    """``/tasks[/{id}]`` stands for both, with and without."""
+    first, bracket, rest = path.partition("[")
+    return [first, first + rest.removesuffix("]")] if bracket else [first]
 
 
 def test_every_member_of_a_new_job_is_documented():
