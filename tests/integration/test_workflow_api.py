@@ -236,3 +236,29 @@ async def test_the_schema_of_the_answer_is_what_is_answered(front):
     assert set(document["components"]["schemas"]["ExecutionView"]["properties"]) == set(execution)
     _, workflow, _ = await front.ask("GET", "/api/v1/workflows/flow")
     assert set(document["components"]["schemas"]["WorkflowView"]["properties"]) == set(workflow)
+
+
+async def test_an_execution_is_followed_to_its_end(node):
+    async with node("") as running:
+        client = Client(running)
+        await client.store(steps=[*DEFINITION["steps"], {"key": "s", "type": "signal", "name": "go"}])
+        _, execution, _ = await client.start()
+        path, seen = f"/api/v1/executions/{execution['id']}", []
+        async with (
+            aiohttp.ClientSession(running.url, headers=running.headers) as http,
+            http.get(f"{path}/events") as stream,
+        ):
+            async for line in stream.content:
+                if line.startswith(b"data: "):
+                    seen.append(json.loads(line[6:]))
+                    if seen[-1]["state"] == "waiting":
+                        await client.ask("POST", f"{path}/signals/go", body={"value": 1})
+        assert [one["state"] for one in seen][-1] == "succeeded"
+        assert "waiting" in {one["state"] for one in seen}
+        assert (await client.ask("GET", path))[1] == seen[-1]
+        status, done, _ = await client.start({"input": {"x": 4}, "wait_seconds": 0.3})
+        assert (status, done["state"]) == (202, "waiting")
+        assert (await client.ask("POST", f"/api/v1/executions/{done['id']}/cancel"))[0] == 202
+        await client.store()
+        status, done, _ = await client.start({"input": {"x": 4}, "wait_seconds": 20})
+        assert (status, done["state"], done["output"]) == (200, "succeeded", 5)
