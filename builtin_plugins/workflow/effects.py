@@ -106,7 +106,7 @@ def stored(value: Any) -> Any:
     if value is None or isinstance(value, bool | int):
         return value
     try:
-        text = json.dumps(value, allow_nan=False)
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise StepFailedError(f"the value is no JSON: {error}", code="workflow.value", retryable=False) from error
     if len(text) > VALUE_BYTES:

@@ -241,7 +241,7 @@ class ExecutionDesk:
 def check_value(what: str, value: Any) -> None:
     """Raise ``PayloadError`` for a value that is no JSON, or too large."""
     try:
-        size = len(json.dumps(value, allow_nan=False))
+        size = len(json.dumps(value, allow_nan=False, ensure_ascii=False).encode())
     except (TypeError, ValueError, RecursionError) as error:
         raise PayloadError(f"the {what} is no JSON: {error}", code="workflow.input") from error
     if size > INPUT_BYTES:

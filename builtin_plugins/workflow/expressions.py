@@ -22,7 +22,9 @@ TOUCHED_BYTES = 128 * 1024 * 1024
 RESULT_BYTES = 1024 * 1024
 ELEMENT_BYTES = 16
 DEEPEST = 64
-MACRO = re.compile(r"\.\s*(all|exists|exists_one|map|filter)\s*\(")
+MOST_COPIES = 65_536
+"""How often a chain of macros may hold one value."""
+MACRO = re.compile(r"\b(all|exists|exists_one|map|filter)\b")
 STEP = re.compile(r"\bsteps\s*\.\s*([a-z_][a-z0-9_]*)")
 CHAIN = re.compile(r"(?<![\w.])([a-z_][a-z0-9_]*)((?:\s*\.\s*[A-Za-z_][A-Za-z0-9_]*)*)")
 NAME = re.compile(r"\b[a-z_][a-z0-9_]*\b")
@@ -57,12 +59,18 @@ class Expression:
 
     def _check_budget(self, given: Mapping[str, Any]) -> None:
         macros = len(MACRO.findall(self.text))
-        joins = self.text.count("+")
+        joins, listed = self.text.count("+"), max(0, self.text.count(",") - macros)
+        if _growth(macros, joins + listed) > MOST_COPIES and macros:
+            raise ExpressionError(
+                f"limit: expression: {macros} macros over lists of lists",
+                code="workflow.expression_limit",
+                hint=self.text[:200],
+            )
         if not macros and not joins:
             return
         largest, longest = _extent(_reached(given, self.text), self.text)
         rounds = 1 if not macros else ITERATIONS if macros > 1 else min(longest, ITERATIONS)
-        if rounds * largest * (joins + 1) > TOUCHED_BYTES:
+        if rounds * largest * _growth(macros, joins) > TOUCHED_BYTES:
             raise ExpressionError(
                 f"limit: expression: {rounds} iterations over values of {largest} bytes",
                 code="workflow.expression_limit",
@@ -155,6 +163,11 @@ def _reached(given: Mapping[str, Any], text: str) -> list[Any]:
             value = value[part]
         found.append(value)
     return found
+
+
+def _growth(macros: int, joins: int) -> float:
+    """Return by how much a value may grow that goes through macros, each of which puts it together with itself."""
+    return float((1 + joins / (macros + 1)) ** (macros + 1))
 
 
 def _extent(given: Any, text: str) -> tuple[int, int]:

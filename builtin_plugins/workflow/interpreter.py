@@ -5,8 +5,9 @@ the way; a step with an effect is told to its caller, who runs it, writes down w
 Nothing here waits, reads a clock or writes, so the same steps always lead to the same next ones.
 """
 
+import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -16,6 +17,8 @@ from builtin_plugins.workflow.loops import loop_failure, loop_items, loop_value
 from builtin_plugins.workflow.progress import Progress
 from builtin_plugins.workflow.scope import Scope, evaluated
 from builtin_plugins.workflow.step_row import Place, StepRow
+
+REASON_LETTERS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ def advance(
     if isinstance(outcome, Failed):
         outcome = End("failed", f"{outcome.path}: {outcome.message}")
     if isinstance(outcome, End):
-        walk.plan.end = outcome
+        walk.plan.end = replace(outcome, reason=_kept(outcome.reason))
         walk.plan.starts.clear()
         walk.plan.cancelled.extend(progress.cancel_below("", ""))
     return walk.plan
@@ -306,6 +309,14 @@ WALKS: Mapping[str, Any] = {
     "loop": Walk.loop,
     "parallel": Walk.parallel,
 }
+
+
+def _kept(reason: Any) -> str | None:
+    """Return a reason as a text that every database holds, whatever an expression has made of it."""
+    if reason is None:
+        return None
+    text = reason if isinstance(reason, str) else json.dumps(reason)
+    return text[:REASON_LETTERS].replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
 
 
 def _winner(mode: str, failed: Sequence[int], done: Sequence[int], *, all_over: bool) -> int | None:

@@ -298,7 +298,7 @@ class Reader:
 
 def _size(value: Any) -> int:
     try:
-        return len(json.dumps(value))
+        return len(json.dumps(value, ensure_ascii=False).encode())
     except (TypeError, ValueError, RecursionError) as error:
         raise DefinitionError(f"the definition is no JSON: {error}", faults=[f"/: {error}"]) from error
 

@@ -147,4 +147,6 @@ def is_public(address: Address) -> bool:
             return False
     if address.version == 6 and address in NAT64_LOCAL:
         return False
+    if isinstance(inner, ipaddress.IPv6Address) and inner.is_site_local:
+        return False
     return inner.is_global

@@ -1,7 +1,7 @@
 """``delay`` and ``wait_until``: the row says until when, and a job of the queue goes on then."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from builtin_plugins.workflow.errors import StepFailedError
@@ -49,6 +49,10 @@ def read_instant(written: str) -> datetime:
         raise StepFailedError(f"{written[:100]!r} is no instant: {error}", retryable=False) from error
     if instant.tzinfo is None:
         raise StepFailedError(f"{written[:100]!r} has no time zone", hint="end it with Z", retryable=False)
+    try:
+        instant.astimezone(UTC)
+    except OverflowError as error:
+        raise StepFailedError(f"{written[:100]!r} is no instant: beyond the calendar", retryable=False) from error
     return instant
 
 

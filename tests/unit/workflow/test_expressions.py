@@ -80,6 +80,10 @@ def test_what_is_no_expression_is_refused_when_it_is_compiled(text):
         "trigger.many.all(a, trigger.many == trigger.many)",
         "[" + ", ".join(["trigger.long"] * 10) + "]",
         " + ".join(["trigger.long"] * 20),
+        "size(['aaaaaaaa']" + ".map(x, x + x)" * 24 + "[0])",
+        "size(['aaaaaaaa']" + ".map// a comment\n(x, x + x)" * 24 + "[0])",
+        "[1]" + ".map(x, [x, x])" * 24 + " == [1]" + ".map(x, [x, x])" * 24,
+        "[1]" + ".map(x, {'a': x, 'b': x})" * 24 + " == []",
     ],
 )
 def test_a_bomb_is_refused(text):

@@ -1,0 +1,89 @@
+"""Odd things that workflows meet: answers without a charset, values that no text holds, names that come back."""
+
+import pytest
+from aiohttp import web
+from flow_bench import Flows
+
+from builtin_plugins.workflow.errors import DefinitionError
+from nocohost import PayloadError
+
+ALLOWED = {"NOCOHOST_PLUGINS__WORKFLOW__HTTP_ALLOW": '["127.0.0.1"]'}
+ANSWERS = {
+    "bare": "text/plain",
+    "hal": "application/hal+json",
+    "none": "",
+    "codec": "text/plain; charset=hex",
+    "unknown": "text/plain; charset=klingon",
+    "punycode": "text/plain; charset=punycode",
+    "half": "application/json",
+    "latin": "text/plain; charset=iso-8859-1",
+}
+
+
+@pytest.fixture
+async def flows(node, database_url):
+    async with node("", NOCOHOST_DATABASE__URL=database_url(), **ALLOWED) as running:
+        yield Flows(running)
+
+
+@pytest.fixture
+async def slow_flows(node):
+    """On SQLite alone: there the database goes by the clock that the test turns."""
+    async with node("", **ALLOWED) as running:
+        yield Flows(running)
+
+
+@pytest.fixture
+async def server():
+    async def answer(request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        body = b"gr\xfcn" if name == "latin" else '{"a": "grün"}'.encode()
+        body = b'"\\ud800"' if name == "half" else body
+        response = web.Response(body=body)
+        if ANSWERS[name]:
+            response.headers["Content-Type"] = ANSWERS[name]
+        return response
+
+    application = web.Application()
+    application.router.add_get("/{name}", answer)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize("name", ["bare", "none", "codec", "unknown", "punycode"])
+async def test_an_answer_whose_charset_is_of_no_use_is_read_as_utf_8(slow_flows, server, name):
+    row, rows = await slow_flows.run([{"key": "h", "type": "http", "url": f"{server}/{name}"}])
+    assert (row.state, rows["h", ""].output and rows["h", ""].output["body"]) == ("succeeded", '{"a": "grün"}')
+
+
+async def test_an_answer_is_read_by_its_media_type_and_charset(slow_flows, server):
+    steps = [{"key": name, "type": "http", "url": f"{server}/{name}"} for name in ("hal", "latin")]
+    row, _ = await slow_flows.run(steps, output="[steps.hal.body.a, steps.latin.body]")
+    assert (row.state, row.output) == ("succeeded", ["grün", "grün"]), row.reason
+
+
+@pytest.mark.parametrize("state", ["succeeded", "failed"])
+@pytest.mark.parametrize("reason", ["a\x00b", 5, {"a": 1}, "x" * 5000])
+async def test_an_end_has_a_reason_that_can_be_kept_whatever_was_given(flows, state, reason):
+    end = {"key": "e", "type": "end", "state": state, "reason": "= trigger.input.reason"}
+    row, _ = await flows.run([end], {"reason": reason})
+    assert row.state in (state, "failed")
+    assert isinstance(row.reason, str)
+    assert len(row.reason) <= 2000
+
+
+async def test_an_instant_beyond_the_calendar_fails_its_step(slow_flows):
+    row, _ = await slow_flows.run([{"key": "w", "type": "wait_until", "at": "9999-12-31T23:59:59-12:00"}])
+    assert (row.state, "no instant" in row.reason) == ("failed", True)
+
+
+async def test_half_a_character_is_refused_and_fails_what_gave_it(slow_flows, server):
+    row, rows = await slow_flows.run([{"key": "h", "type": "http", "url": f"{server}/half"}])
+    assert (row.state, rows["h", ""].error["code"]) == ("failed", "workflow.value")
+    with pytest.raises(PayloadError):
+        await slow_flows.start("\ud800")
+    with pytest.raises(DefinitionError):
+        await slow_flows.save([{"key": "s", "type": "signal", "name": "\ud800"}])
