@@ -21,5 +21,5 @@ def test_what_a_node_has_loaded_is_not_searched_again() -> None:
     assert opened[0] > before[0]
     assert opened[1:] == before[1:]
     assert frozen_at_first == 0
-    assert frozen > 10_000
+    assert frozen > 1_000
     assert is_enabled, "what comes later is still searched"
