@@ -4,9 +4,9 @@ Everything is written through the claim of the job that drives, so a driver that
 holds what has ended and what begins next; steps with an effect run after the commit that says that they run.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -16,7 +16,7 @@ from builtin_plugins.workflow.definition import Definition, Step
 from builtin_plugins.workflow.effects import Effects
 from builtin_plugins.workflow.interpreter import End, Plan, Start, advance
 from builtin_plugins.workflow.library import Library
-from builtin_plugins.workflow.outcomes import ABSENT, RETRY, Outcomes
+from builtin_plugins.workflow.outcomes import ABSENT, TOO_LONG, Outcomes, is_held
 from builtin_plugins.workflow.pokes import Pokes
 from builtin_plugins.workflow.progress import Progress
 from builtin_plugins.workflow.records import ExecutionRow, write_steps
@@ -103,8 +103,8 @@ class Driver:
     async def _turn(self) -> bool:
         """Write what has come and begin what follows; return True once this job is done with it."""
         self._progress.now = self._now()
-        self._outcomes.expire(self._runs.waiting)
-        first = None if self._must_look else self._plan()
+        overdue = self._outcomes.expire(self._runs.waiting)
+        first = None if self._must_look or overdue else self._plan()
         if first is not None and (self._is_plain(first) or self._ends_plainly(first)):
             ended = None if first.end is None else self._ended(first.end)
             await self._writer.write(self._job, self._row.id, self._progress.take_changes(), ended)
@@ -112,6 +112,7 @@ class Driver:
                 self._start(start)
             return ended is not None
         async with self._writer.room, self._job.transaction() as connection:
+            await self._stop(connection, overdue)
             end = await self._look(connection) if self._must_look else None
             self._must_look = False
             plan = Plan(end=end) if end is not None else await self._advance(connection, first)
@@ -146,7 +147,7 @@ class Driver:
             return End("cancelled", row.reason or "cancelled on request")
         waiting: dict[str, list[StepRow]] = {}
         for step in self._progress.rows.values():
-            if step.state == "waiting" and step.reference not in (RETRY, ABSENT):
+            if step.state == "waiting" and not is_held(step):
                 waiting.setdefault(step.type, []).append(step)
         for kind, rows in waiting.items():
             waits = self._runs.waiting[kind]
@@ -223,11 +224,11 @@ class Driver:
         if not isinstance(result, Waiting):
             self._outcomes.answer(row, Answer(result))
             return
-        wake = [result.wake_at] if result.wake_at is not None else []
-        if step.timeout_seconds is not None:
-            wake.append(self._progress.now + timedelta(seconds=step.timeout_seconds))
-        at = min(wake, default=None)
-        self._progress.change(row, state="waiting", reference=result.reference, wake_at=at, error=None)
+        at, reference = result.wake_at, result.reference
+        last = deadline(self._progress.now, step.timeout_seconds)
+        if last is not None and (at is None or last < at):
+            at, reference = last, reference or TOO_LONG
+        self._progress.change(row, state="waiting", reference=reference, wake_at=at, error=None)
 
     def _start(self, start: Start) -> None:
         """Run a step beside this execution; what came of it is harvested."""
@@ -269,11 +270,11 @@ class Driver:
                 await request_cancel(self._app, connection, child, f"its parent {end.state}")
         await end_execution(self._app, connection, self._row, end.state, end.reason, end.output)
 
-    async def _stop(self, connection: "AsyncConnection", rows: list[StepRow]) -> None:
+    async def _stop(self, connection: "AsyncConnection", rows: Sequence[StepRow]) -> None:
         """Stop what steps run or wait for that nobody waits for any more."""
         for row in rows:
             self._effects.cancel(row.place)
-            if row.state == "waiting" and row.type in self._runs.waiting and row.reference not in (RETRY, ABSENT):
+            if row.state == "waiting" and row.type in self._runs.waiting and not is_held(row):
                 await self._runs.waiting[row.type].stop(self._app, connection, row)
 
     async def _write(self, connection: "AsyncConnection") -> None:
@@ -321,7 +322,7 @@ class Driver:
         return False
 
     def _waits_for(self) -> str | None:
-        absent = [row for row in self._progress.rows.values() if row.state == "waiting" and row.reference == ABSENT]
+        absent = [row for row in self._progress.rows.values() if _is_absent(row)]
         return f"waiting: step type {absent[0].type} not available" if absent else None
 
     def _wake_at(self) -> datetime | None:
@@ -337,3 +338,7 @@ class Driver:
     def _now(self) -> datetime:
         now = self._app.clock.now()
         return now if self._due is None else max(now, self._due)
+
+
+def _is_absent(row: StepRow) -> bool:
+    return row.state == "waiting" and row.reference == ABSENT and is_held(row)

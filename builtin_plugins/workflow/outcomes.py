@@ -1,6 +1,6 @@
 """Recording what came of steps: their values, their errors, and the wait before another attempt. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Protocol
 
@@ -8,13 +8,20 @@ from builtin_plugins.workflow.definition import Step
 from builtin_plugins.workflow.effects import Ended, checked
 from builtin_plugins.workflow.progress import Progress
 from builtin_plugins.workflow.step_row import StepRow
-from builtin_plugins.workflow.steps.contract import Answer
+from builtin_plugins.workflow.steps.contract import Answer, timed_out
 
 RETRY = "retry"
 """What a step refers to that waits for its next attempt."""
 ABSENT = "absent"
 """What a step refers to that waits for its type to be installed again."""
 ABSENT_SECONDS = 30.0
+TOO_LONG = "timeout"
+"""What a delay refers to that is longer than its step may take."""
+
+
+def is_held(row: StepRow) -> bool:
+    """Tell whether a step that waits is to begin anew; such a one has an error, a signal may be called as it likes."""
+    return row.reference in (RETRY, ABSENT) and row.error is not None
 
 
 class Expiring(Protocol):
@@ -44,13 +51,13 @@ class Outcomes:
 
     def fail(self, row: StepRow, code: str, message: str, *, retryable: bool = True) -> None:
         """Fail a step, or let it wait for its next attempt."""
-        rule = self._steps[row.path].retry
+        rule, message = self._steps[row.path].retry, message[:2000].encode("utf-8", "replace").decode()
         failures = row.failures + 1
         if not retryable or failures >= rule.attempts:
             self._progress.fail(self._progress.change(row, failures=failures), code, message)
             return
         at = self._progress.now + timedelta(seconds=rule.wait_seconds(failures))
-        error = {"code": code, "message": message[:2000]}
+        error = {"code": code, "message": message}
         self._progress.change(row, state="waiting", failures=failures, error=error, reference=RETRY, wake_at=at)
 
     def end(self, ended: Iterable[Ended]) -> None:
@@ -62,15 +69,20 @@ class Outcomes:
             else:
                 self.fail(row, one.code, one.message, retryable=one.retryable)
 
-    def expire(self, waits: Mapping[str, Expiring]) -> None:
-        """Go on with the steps whose wait is over by the clock."""
+    def expire(self, waits: Mapping[str, Expiring]) -> Sequence[StepRow]:
+        """Go on with the steps whose wait is over by the clock; return those, as they were, that gave a wait up."""
+        overdue = []
         for row in list(self._progress.rows.values()):
             if row.state != "waiting" or row.wake_at is None or row.wake_at > self._progress.now:
                 continue
-            if row.reference in (RETRY, ABSENT):
+            if is_held(row):
                 self._progress.change(row, state="running", reference=None, wake_at=None)
+            elif row.reference == TOO_LONG:
+                self.answer(row, timed_out(row))
             else:
+                overdue.append(row)
                 self.answer(row, waits[row.type].expired(row))
+        return overdue
 
     def miss(self, row: StepRow) -> None:
         """Let a step wait whose type nobody runs here."""

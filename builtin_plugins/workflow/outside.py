@@ -5,6 +5,7 @@ import asyncio
 from sqlalchemy import select
 
 from builtin_plugins.async_task import TaskDesk
+from builtin_plugins.workflow.outcomes import ABSENT, RETRY
 from builtin_plugins.workflow.starting import wake
 from builtin_plugins.workflow.tables import steps
 from nocohost import App, JobState, StoreError
@@ -56,7 +57,7 @@ class Outside:
         order = columns[:3]
         query = (
             select(*columns)
-            .where(steps.c.state == "waiting", steps.c.type.in_(OUTSIDE), steps.c.reference.is_not(None))
+            .where(steps.c.state == "waiting", steps.c.type.in_(OUTSIDE), steps.c.reference.not_in((RETRY, ABSENT)))
             .order_by(*order)
             .limit(BATCH)
         )

@@ -95,7 +95,10 @@ class WorkflowDesk:
         return row
 
     async def remove(self, name: str) -> None:
-        """Remove a workflow with its versions and executions; refused while any execution is not over."""
+        """Remove a workflow with its versions and executions; refused while any execution is not over.
+
+        Its row stays, unseen: numbers go on where they were if it is made anew, so a version is never another one.
+        """
         await self.disable(name)
         async with self._app.database.begin() as connection:
             query = select(executions.c.id).where(executions.c.workflow == name, executions.c.state.in_(OPEN)).limit(1)
@@ -108,7 +111,6 @@ class WorkflowDesk:
                 await connection.execute(delete(table).where(table.c.execution.in_(ids)))
             await connection.execute(delete(executions).where(executions.c.workflow == name))
             await connection.execute(delete(versions).where(versions.c.name == name))
-            await connection.execute(delete(workflows).where(workflows.c.name == name))
 
     async def _enable(self, connection: "AsyncConnection", definition: Definition, number: int) -> str | None:
         """Make a version the one that starts executions; return the path of its webhook if its secret is new."""

@@ -2,9 +2,11 @@
 
 import pytest
 from aiohttp import web
-from flow_bench import Flows
+from flow_bench import Flows, calculate
 
 from builtin_plugins.workflow.errors import DefinitionError
+from builtin_plugins.workflow.outside import Outside
+from builtin_plugins.workflow.versions import list_workflows
 from nocohost import PayloadError
 
 ALLOWED = {"NOCOHOST_PLUGINS__WORKFLOW__HTTP_ALLOW": '["127.0.0.1"]'}
@@ -87,3 +89,53 @@ async def test_half_a_character_is_refused_and_fails_what_gave_it(slow_flows, se
         await slow_flows.start("\ud800")
     with pytest.raises(DefinitionError):
         await slow_flows.save([{"key": "s", "type": "signal", "name": "\ud800"}])
+
+
+async def test_a_delay_longer_than_its_timeout_fails(slow_flows):
+    await slow_flows.save([{"key": "d", "type": "delay", "seconds": 3600, "timeout_seconds": 60}])
+    execution = await slow_flows.start()
+    await slow_flows.until(execution, "waiting")
+    await slow_flows.running.advance(61)
+    row, rows = await slow_flows.ended(execution)
+    assert (row.state, rows["d", ""].error["code"]) == ("failed", "workflow.timeout")
+
+
+async def test_what_a_step_waited_for_stops_when_its_time_is_over(slow_flows):
+    await slow_flows.save([{"key": "s", "type": "signal", "name": "never"}], name="child")
+    step = {"key": "w", "type": "workflow", "workflow": "child", "timeout_seconds": 60, "on_error": "continue"}
+    await slow_flows.save([step, {"key": "s", "type": "signal", "name": "go"}])
+    execution = await slow_flows.start()
+    _, rows = await slow_flows.until(execution, "waiting")
+    await slow_flows.running.advance(61)
+    child, _ = await slow_flows.ended(rows["w", ""].reference)
+    assert child.state == "cancelled"
+    assert (await slow_flows.desk.show(execution)).row.is_open
+
+
+async def test_a_workflow_that_is_made_anew_after_its_removal_is_the_new_one(flows):
+    row, _ = await flows.run([calculate("a", "'old'")], output="steps.a")
+    await flows.workflows.remove("flow")
+    again, _ = await flows.run([calculate("a", "'new'")], output="steps.a")
+    assert (row.output, again.output) == ("old", "new")
+    await flows.workflows.remove("flow")
+    async with flows.app.database.connect() as connection:
+        assert await list_workflows(connection, limit=10, after=None) == []
+
+
+@pytest.mark.parametrize("name", ["retry", "absent", "timeout"])
+async def test_a_signal_may_be_called_as_it_likes(slow_flows, name):
+    await slow_flows.save([{"key": "s", "type": "signal", "name": name}], output="steps.s")
+    execution = await slow_flows.start()
+    await slow_flows.until(execution, "waiting")
+    await slow_flows.desk.signal(execution, name, 7, "tester")
+    assert (await slow_flows.ended(execution))[0].output == 7
+
+
+async def test_a_job_that_is_tried_again_later_wakes_nobody_meanwhile(slow_flows):
+    step = {"key": "j", "type": "job", "job": "shop:invoice", "payload": {"order": "x"}}
+    await slow_flows.save([{**step, "retry": {"attempts": 2, "delay_seconds": 3600}}])
+    execution = await slow_flows.start()
+    row, rows = await slow_flows.until(execution, "waiting")
+    assert rows["j", ""].reference == "retry"
+    await Outside(slow_flows.app)._look()
+    assert (await slow_flows.desk.show(execution)).row.pokes == row.pokes

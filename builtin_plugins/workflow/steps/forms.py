@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, field_validator, model_validator
 
 from builtin_plugins.workflow.form import StepForm
 
@@ -156,7 +156,14 @@ class WorkflowParams(Params):
 class SignalParams(Params):
     """``signal``: waits for a signal to this execution; its value is what came with it."""
 
-    name: str = Field(max_length=100)
+    name: str = Field(min_length=1, max_length=100)
+
+    @field_validator("name")
+    @classmethod
+    def _is_printable(cls, name: str) -> str:
+        if not name.isprintable():
+            raise ValueError("a signal has a name of printable characters")
+        return name
 
 
 class EndParams(Params):
