@@ -71,6 +71,7 @@ versions = Table(
     Column("title", Text, nullable=False),
     Column("definition", JSON, nullable=False),
     Column("digest", String(64), nullable=False, comment="of the definition"),
+    Column("ticks", Integer, nullable=False, comment="how many executions its schedule has started"),
     Column("created_by", Text, nullable=False),
     Column("created_at", Instant, nullable=False),
 )

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from builtin_plugins.workflow.definition import Definition
 from builtin_plugins.workflow.errors import ExpressionError, WorkflowNotFoundError
 from builtin_plugins.workflow.library import Library
 from builtin_plugins.workflow.outline import ScheduleTrigger
 from builtin_plugins.workflow.starting import NewExecution, insert_execution
-from builtin_plugins.workflow.tables import executions
+from builtin_plugins.workflow.tables import executions, versions
 from builtin_plugins.workflow.versions import digest_of, enabled_version
 from nocohost import App, Job
 
@@ -55,10 +55,13 @@ async def start_by_tick(job: Job, app: App, library: Library) -> Mapping[str, An
         number, definition = found
         fields = ScheduleTrigger.model_validate({"type": "schedule", **definition.trigger.params})
         now: datetime = job.enqueued_at or app.clock.now()
-        if not fields.covers(now) or not await _within_limit(connection, name, number, fields.limit):
+        what = f"tick:{name}:{job.id}"
+        if not fields.covers(now) or await _is_started(connection, digest_of(what)):
+            return {"started": 0}
+        if not await _counted(connection, name, number, fields.limit):
             return {"started": 0}
         trigger = {"type": "schedule", "at": now.isoformat().replace("+00:00", "Z")}
-        return {"started": await start_once(app, connection, name, number, trigger, f"tick:{name}:{job.id}")}
+        return {"started": await start_once(app, connection, name, number, trigger, what)}
 
 
 def wanted(app: App, definition: Definition, trigger: Mapping[str, Any]) -> bool:
@@ -82,7 +85,7 @@ async def start_once(
 ) -> int:
     """Start an execution unless the one for ``what`` has been started; return how many were."""
     request = digest_of(what)
-    if (await connection.execute(select(executions.c.id).where(executions.c.request == request))).first() is not None:
+    if await _is_started(connection, request):
         return 0
     new = NewExecution(name, number, trigger, SYSTEM, request=request)
     await insert_execution(app, connection, new)
@@ -102,8 +105,14 @@ async def _enabled(
     return number, definition
 
 
-async def _within_limit(connection: "AsyncConnection", name: str, number: int, limit: int | None) -> bool:
-    if limit is None:
-        return True
-    query = select(executions.c.id).where(executions.c.workflow == name, executions.c.version == number).limit(limit)
-    return len((await connection.execute(query)).all()) < limit
+async def _is_started(connection: "AsyncConnection", request: str) -> bool:
+    query = select(executions.c.id).where(executions.c.request == request)
+    return (await connection.execute(query)).first() is not None
+
+
+async def _counted(connection: "AsyncConnection", name: str, number: int, limit: int | None) -> bool:
+    """Count an execution for the limit of its version, which outlives the execution; return False beyond the limit."""
+    change = update(versions).where(versions.c.name == name, versions.c.number == number)
+    if limit is not None:
+        change = change.where(versions.c.ticks < limit)
+    return (await connection.execute(change.values(ticks=versions.c.ticks + 1))).rowcount == 1

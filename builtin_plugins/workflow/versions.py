@@ -74,6 +74,7 @@ async def add_version(
             title=title,
             definition=dict(definition),
             digest=digest,
+            ticks=0,
             created_by=created_by,
             created_at=now,
         )

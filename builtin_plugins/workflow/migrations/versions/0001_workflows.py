@@ -32,6 +32,7 @@ def _create_workflows() -> None:
         sa.Column("title", sa.Text, nullable=False),
         sa.Column("definition", sa.JSON, nullable=False),
         sa.Column("digest", sa.String(64), nullable=False),
+        sa.Column("ticks", sa.Integer, nullable=False),
         sa.Column("created_by", sa.Text, nullable=False),
         sa.Column("created_at", instant, nullable=False),
     )
