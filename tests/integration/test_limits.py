@@ -327,7 +327,7 @@ async def test_a_full_node_goes_on_when_a_job_ends_however_long_it_was_full(data
         return len(seen) == 2
 
     await until(both, 5)
-    await consumer.drain(0.0)
+    await consumer.drain(5.0)
     await task
     assert await claim(database, await join_node(database)) == []
 
