@@ -83,9 +83,19 @@ if TYPE_CHECKING:
     from nocohost.api.storage import StoredFile as StoredFile
     from nocohost.api.version import VERSION as VERSION
     from nocohost.cli.app import pass_app as pass_app
+    from nocohost.store.types import Instant as Instant
+    from nocohost.store.types import JsonText as JsonText
     from nocohost.web.downloads import send_file as send_file
+    from nocohost.web.json_body import fit_model as fit_model
+    from nocohost.web.json_body import read_model as read_model
+    from nocohost.web.json_body import strict_loads as strict_loads
     from nocohost.web.keys import APP as APP
     from nocohost.web.keys import PRINCIPAL as PRINCIPAL
+    from nocohost.web.query import MAX_PAGE_ITEMS as MAX_PAGE_ITEMS
+    from nocohost.web.query import idempotency_key as idempotency_key
+    from nocohost.web.query import is_id as is_id
+    from nocohost.web.query import page_items as page_items
+    from nocohost.web.query import read_query as read_query
     from nocohost.web.uploads import ReceivedForm as ReceivedForm
     from nocohost.web.uploads import receive_form as receive_form
 
@@ -138,13 +148,17 @@ _HOMES: Mapping[str, tuple[str, ...]] = {
     "api.storage": ("Storage", "StoredFile"),
     "api.version": ("VERSION",),
     "cli.app": ("pass_app",),
+    "store.types": ("Instant", "JsonText"),
     "web.downloads": ("send_file",),
+    "web.json_body": ("fit_model", "read_model", "strict_loads"),
     "web.keys": ("APP", "PRINCIPAL"),
+    "web.query": ("MAX_PAGE_ITEMS", "idempotency_key", "is_id", "page_items", "read_query"),
     "web.uploads": ("ReceivedForm", "receive_form"),
 }
 
 __all__ = [
     "APP",
+    "MAX_PAGE_ITEMS",
     "PRINCIPAL",
     "VERSION",
     "ApiDescription",
@@ -165,12 +179,14 @@ __all__ = [
     "Field",
     "FileTooLargeError",
     "Hooks",
+    "Instant",
     "Job",
     "JobConflictError",
     "JobNotFoundError",
     "JobReport",
     "JobState",
     "JobType",
+    "JsonText",
     "Kind",
     "Lock",
     "LockLostError",
@@ -217,12 +233,19 @@ __all__ = [
     "UnservedError",
     "WorkerMode",
     "api_route",
+    "fit_model",
     "hookimpl",
     "hookspec",
+    "idempotency_key",
+    "is_id",
+    "page_items",
     "pass_app",
+    "read_model",
+    "read_query",
     "receive_form",
     "route",
     "send_file",
+    "strict_loads",
 ]
 
 

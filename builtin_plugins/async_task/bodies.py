@@ -1,24 +1,16 @@
 """The bodies and queries of requests about tasks, read strictly."""
 
-import json
-from collections.abc import Collection
-from typing import Any, TypeVar
-from uuid import UUID
+from typing import Any
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from builtin_plugins.async_task.desk import NewTask
 from builtin_plugins.async_task.errors import TaskNotFoundError
-from builtin_plugins.async_task.kinds import faults_of
-from nocohost import APP, NocohostError, PayloadError, receive_form
+from nocohost import APP, NocohostError, fit_model, idempotency_key, is_id, read_model, receive_form, strict_loads
 
 JSON = "application/json"
 MULTIPART = "multipart/form-data"
-PAGE_ITEMS = 100
-MAX_PAGE_ITEMS = 200
-MAX_KEY_LETTERS = 255
-ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 class NewTaskBody(BaseModel):
@@ -49,7 +41,7 @@ async def read_task(request: web.Request, upload_bytes: int) -> NewTask:
         return await _read_form(request, upload_bytes)
     if request.content_type != JSON:
         raise web.HTTPUnsupportedMediaType(text=f"The body must be {JSON}, or {MULTIPART} with a file.")
-    body = fit(NewTaskBody, await request.json())
+    body = await read_model(request, NewTaskBody)
     return NewTask(body.kind, body.params, body.title, None, idempotency_key(request))
 
 
@@ -63,7 +55,7 @@ async def _read_form(request: web.Request, upload_bytes: int) -> NewTask:
             raise web.HTTPBadRequest(text=f"{said}; the parts are: {', '.join(NewTaskForm.model_fields)}.")
         params = _json_part(form.fields["params"])
         values = {"params": params, "kind": form.fields.get("kind", "import"), "title": form.fields.get("title")}
-        body = fit(NewTaskBody, values)
+        body = fit_model(NewTaskBody, values)
     except (web.HTTPException, NocohostError):
         for file in form.files.values():
             await request.app[APP].storage.remove(file.id)
@@ -73,38 +65,9 @@ async def _read_form(request: web.Request, upload_bytes: int) -> NewTask:
 
 def _json_part(text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_distinct)
-    except RecursionError:
-        raise web.HTTPBadRequest(text="The part 'params' is nested too deep.") from None
-    except ValueError as error:
-        raise web.HTTPBadRequest(text=f"The part 'params' is no JSON: {error}.") from error
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON number")
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        raise ValueError("a member is given twice")
-    return members
-
-
-def fit(model: type[ModelT], value: Any) -> ModelT:
-    """Return the value as the model; raises ``PayloadError`` with every fault."""
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        raise PayloadError("the body does not fit", code="task.body", faults=faults_of(error, "body")) from error
-
-
-def idempotency_key(request: web.Request) -> str | None:
-    """Return the key that makes a repeated request the same one; raises a 400 problem for what is none."""
-    key = request.headers.get("Idempotency-Key")
-    if key is not None and not (0 < len(key) <= MAX_KEY_LETTERS and key.isprintable()):
-        raise web.HTTPBadRequest(text=f"Idempotency-Key: 1 to {MAX_KEY_LETTERS} printable characters.")
-    return key
+        return strict_loads(text.encode())
+    except NocohostError as error:
+        raise web.HTTPBadRequest(text=f"The part 'params': {error.message}") from error
 
 
 def task_id(request: web.Request) -> str:
@@ -113,33 +76,3 @@ def task_id(request: web.Request) -> str:
     if not is_id(text):
         raise TaskNotFoundError(f"there is no task {text[:100]!r}")
     return text
-
-
-def is_id(text: str) -> bool:
-    """Tell whether ``text`` is written like the ids of tasks."""
-    try:
-        return str(UUID(text)) == text
-    except ValueError:
-        return False
-
-
-def read_query(request: web.Request, names: Collection[str]) -> dict[str, str]:
-    """Return the query parameters; raises a 400 problem for one that is not in ``names`` or is given twice."""
-    values: dict[str, str] = {}
-    for name, value in request.query.items():
-        if name not in names:
-            known = f"one of: {', '.join(names)}" if names else "there is none"
-            raise web.HTTPBadRequest(text=f"{name[:100]!r} is no parameter here; {known}.")
-        if name in values:
-            raise web.HTTPBadRequest(text=f"{name} is given twice.")
-        values[name] = value
-    return values
-
-
-def page_items(text: str | None) -> int:
-    """Return how many items a page has; raises a 400 problem unless it is 1 to 200."""
-    if text is None:
-        return PAGE_ITEMS
-    if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= MAX_PAGE_ITEMS):
-        raise web.HTTPBadRequest(text=f"limit is {text[:20]!r}; 1 to {MAX_PAGE_ITEMS}.")
-    return int(text)

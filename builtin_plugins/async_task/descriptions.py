@@ -1,9 +1,9 @@
 """What the description of the API says of tasks."""
 
-from builtin_plugins.async_task.bodies import JSON, MAX_PAGE_ITEMS, MULTIPART, NewTaskBody, NewTaskForm
+from builtin_plugins.async_task.bodies import JSON, MULTIPART, NewTaskBody, NewTaskForm
 from builtin_plugins.async_task.records import STATES
 from builtin_plugins.async_task.view import KindPageView, TaskPageView, TaskView
-from nocohost import ApiDescription, ApiParameter
+from nocohost import MAX_PAGE_ITEMS, ApiDescription, ApiParameter
 
 TASKS = "/api/v1/tasks"
 ONE = f"{TASKS}/{{id}}"

@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-from builtin_plugins.async_task.bodies import is_id
 from builtin_plugins.async_task.form import is_kind
 from builtin_plugins.async_task.records import OPEN, STATES, list_tasks
 from builtin_plugins.async_task.standing import Standing, stand
-from nocohost import App
+from nocohost import App, is_id
 
 
 @dataclass(frozen=True, slots=True)

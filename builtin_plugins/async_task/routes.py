@@ -2,13 +2,7 @@
 
 from aiohttp import hdrs, web
 
-from builtin_plugins.async_task.bodies import (
-    idempotency_key,
-    page_items,
-    read_query,
-    read_task,
-    task_id,
-)
+from builtin_plugins.async_task.bodies import read_task, task_id
 from builtin_plugins.async_task.descriptions import (
     CANCEL,
     ERRORS,
@@ -32,7 +26,18 @@ from builtin_plugins.async_task.settings import TaskSettings
 from builtin_plugins.async_task.standing import Standing
 from builtin_plugins.async_task.stream import Watch
 from builtin_plugins.async_task.view import kind_json, task_json
-from nocohost import PRINCIPAL, App, Principal, Route, api_route, hookimpl, send_file
+from nocohost import (
+    PRINCIPAL,
+    App,
+    Principal,
+    Route,
+    api_route,
+    hookimpl,
+    idempotency_key,
+    page_items,
+    read_query,
+    send_file,
+)
 
 CREATE = "task.create"
 READ = "task.read"

@@ -2,7 +2,6 @@
 
 from builtin_plugins.workflow.bodies import (
     JSON,
-    MAX_PAGE_ITEMS,
     DefinitionBody,
     EnableBody,
     NewExecutionBody,
@@ -20,7 +19,7 @@ from builtin_plugins.workflow.view import (
     WorkflowPageView,
     WorkflowView,
 )
-from nocohost import ApiDescription, ApiParameter
+from nocohost import MAX_PAGE_ITEMS, ApiDescription, ApiParameter
 
 WORKFLOWS = "/api/v1/workflows"
 WORKFLOW = f"{WORKFLOWS}/{{name}}"

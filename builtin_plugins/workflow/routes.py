@@ -13,12 +13,8 @@ from builtin_plugins.workflow.bodies import (
     SignalBody,
     execution_id,
     flag,
-    idempotency_key,
-    is_id,
     number,
-    page_items,
     read_body,
-    read_query,
 )
 from builtin_plugins.workflow.errors import ExecutionNotFoundError
 from builtin_plugins.workflow.events import stream_events
@@ -37,7 +33,19 @@ from builtin_plugins.workflow.view import (
 )
 from builtin_plugins.workflow.whole import whole
 from builtin_plugins.workflow.workflow_desk import WorkflowDesk
-from nocohost import PRINCIPAL, App, Principal, Route, api_route, hookimpl, route
+from nocohost import (
+    PRINCIPAL,
+    App,
+    Principal,
+    Route,
+    api_route,
+    hookimpl,
+    idempotency_key,
+    is_id,
+    page_items,
+    read_query,
+    route,
+)
 
 READ = "workflow.read"
 WRITE = "workflow.write"

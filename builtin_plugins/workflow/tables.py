@@ -1,52 +1,19 @@
 """The tables of workflows; ``migrations/`` creates them."""
 
-from datetime import UTC, datetime
-from typing import Any
-
 from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
     Column,
-    DateTime,
-    Dialect,
     Index,
     Integer,
     MetaData,
     String,
     Table,
     Text,
-    TypeDecorator,
 )
-from sqlalchemy.ext.compiler import compiles
 
-
-class Instant(TypeDecorator[datetime]):
-    """An instant in UTC: SQLite keeps no time zone."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return the instant in UTC."""
-        return None if value is None else value.astimezone(UTC)
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        """Return the instant with its time zone."""
-        if value is None:
-            return None
-        instant: datetime = value
-        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
-
-
-class JsonText(JSON):
-    """JSON that comes back as it was given, a lone number too: SQLite makes 19 of 19.0 in a column of type JSON."""
-
-
-@compiles(JsonText, "sqlite")
-def _json_text(type_: JsonText, compiler: Any, **named: Any) -> str:
-    return "TEXT"
-
+from nocohost import Instant, JsonText
 
 metadata = MetaData()
 VALUE = JsonText(none_as_null=True)

@@ -31,11 +31,15 @@ async def read_model(request: web.Request, model: type[ModelT]) -> ModelT:
 
     Raises problems as ``read_object`` does, and 422 with every fault for what does not fit the model.
     """
-    value = await read_object(request)
+    return fit_model(model, await read_object(request))
+
+
+def fit_model(model: type[ModelT], value: Any) -> ModelT:
+    """Return ``value`` as ``model``; raises a 422 problem with every fault, without values: they may be secret."""
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise RequestRefusedError(422, "The body does not fit.", faults=faults_of(error)) from error
+        raise RequestRefusedError(422, "The body does not fit.", faults=_faults_of(error)) from error
 
 
 async def read_object(request: web.Request) -> dict[str, Any]:
@@ -54,8 +58,7 @@ async def read_object(request: web.Request) -> dict[str, Any]:
     return value
 
 
-def faults_of(error: ValidationError) -> Sequence[str]:
-    """Return every fault as ``where: what``; values are left out, they may be secret."""
+def _faults_of(error: ValidationError) -> Sequence[str]:
     return [
         f"{'.'.join(map(str, fault['loc'])) or 'body'}: {fault['msg']}"
         for fault in error.errors(include_url=False, include_context=False, include_input=False)

@@ -67,15 +67,15 @@ async def test_the_schema_of_the_answer_is_what_is_answered(front):
 MISFITS = [
     ({"kind": "shop-report", "params": {"customer": ""}}, 422, "task.params", "customer"),
     ({"kind": "shop-report", "params": {"other": 1}}, 422, "task.params", "other"),
-    ({"kind": "shop-report", "params": []}, 422, "task.body", "params"),
+    ({"kind": "shop-report", "params": []}, 422, "http.unprocessable", "params"),
     ({"kind": "shop-reprot", "params": {}}, 404, "task.unknown_kind", "shop-report"),
     ({"kind": "../../etc", "params": {}}, 404, "task.unknown_kind", "no kind"),
-    ({"params": {}}, 422, "task.body", "kind"),
-    ({"kind": "shop-report", "params": {}, "owner": "eve"}, 422, "task.body", "owner"),
+    ({"params": {}}, 422, "http.unprocessable", "kind"),
+    ({"kind": "shop-report", "params": {}, "owner": "eve"}, 422, "http.unprocessable", "owner"),
     ({"kind": "shop-report", "params": {}, "title": "a\nb"}, 422, "task.title", "title"),
-    ({"kind": "shop-report", "params": {}, "title": "x" * 201}, 422, "task.body", "title"),
-    ({"kind": 5, "params": {}}, 422, "task.body", "kind"),
-    ([], 422, "task.body", "body"),
+    ({"kind": "shop-report", "params": {}, "title": "x" * 201}, 422, "http.unprocessable", "title"),
+    ({"kind": 5, "params": {}}, 422, "http.unprocessable", "kind"),
+    ([], 422, "http.unprocessable", "body"),
 ]
 
 

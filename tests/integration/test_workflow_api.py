@@ -188,7 +188,10 @@ async def test_what_does_not_fit_is_refused(front):
         status, problem, _ = await front.ask(method, path, body=body)
         assert status == expected, (method, path, problem)
         if body == {"inputs": 1}:
-            assert (problem["code"], problem["faults"]) == ("workflow.body", ["inputs: Extra inputs are not permitted"])
+            assert (problem["code"], problem["faults"]) == (
+                "http.unprocessable",
+                ["inputs: Extra inputs are not permitted"],
+            )
 
 
 async def test_an_input_is_json_and_not_too_large(front):

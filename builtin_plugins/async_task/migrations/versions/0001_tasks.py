@@ -9,7 +9,7 @@ down_revision = None
 
 def upgrade() -> None:
     """Create both tables."""
-    instant = sa.DateTime(timezone=True)
+    instant = sa.DateTime(timezone=True).with_variant(sa.BigInteger(), "sqlite")
     op.create_table(
         "async_task_tasks",
         sa.Column("id", sa.String(36), primary_key=True),

@@ -14,7 +14,7 @@ def upgrade() -> None:
 
 
 def _create_workflows() -> None:
-    instant = sa.DateTime(timezone=True)
+    instant = sa.DateTime(timezone=True).with_variant(sa.BigInteger(), "sqlite")
     op.create_table(
         "workflow_workflows",
         sa.Column("name", sa.String(64), primary_key=True),
@@ -39,7 +39,10 @@ def _create_workflows() -> None:
 
 
 def _create_executions() -> None:
-    instant, value = sa.DateTime(timezone=True), sa.JSON().with_variant(sa.Text(), "sqlite")
+    instant, value = (
+        sa.DateTime(timezone=True).with_variant(sa.BigInteger(), "sqlite"),
+        sa.JSON().with_variant(sa.Text(), "sqlite"),
+    )
     op.create_table(
         "workflow_executions",
         sa.Column("id", sa.String(36), primary_key=True),
@@ -76,7 +79,10 @@ def _create_executions() -> None:
 
 
 def _create_steps() -> None:
-    instant, value = sa.DateTime(timezone=True), sa.JSON().with_variant(sa.Text(), "sqlite")
+    instant, value = (
+        sa.DateTime(timezone=True).with_variant(sa.BigInteger(), "sqlite"),
+        sa.JSON().with_variant(sa.Text(), "sqlite"),
+    )
     op.create_table(
         "workflow_steps",
         sa.Column("execution", sa.String(36), primary_key=True),
