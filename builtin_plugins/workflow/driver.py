@@ -26,6 +26,7 @@ from builtin_plugins.workflow.starting import (
     drop_job,
     end_execution,
     open_children,
+    overdue,
     request_cancel,
     set_timer,
 )
@@ -103,8 +104,8 @@ class Driver:
     async def _turn(self) -> bool:
         """Write what has come and begin what follows; return True once this job is done with it."""
         self._progress.now = self._now()
-        overdue = self._outcomes.expire(self._runs.waiting)
-        first = None if self._must_look or overdue else self._plan()
+        over = self._outcomes.expire(self._runs.waiting)
+        first = None if self._must_look or over else self._plan()
         if first is not None and (self._is_plain(first) or self._ends_plainly(first)):
             ended = None if first.end is None else self._ended(first.end)
             await self._writer.write(self._job, self._row.id, self._progress.take_changes(), ended)
@@ -112,7 +113,7 @@ class Driver:
                 self._start(start)
             return ended is not None
         async with self._writer.room, self._job.transaction() as connection:
-            await self._stop(connection, overdue)
+            await self._stop(connection, over)
             end = await self._look(connection) if self._must_look else None
             self._must_look = False
             plan = Plan(end=end) if end is not None else await self._advance(connection, first)
@@ -254,12 +255,8 @@ class Driver:
         return StepCall(self._row.id, row.path, row.iteration, row.type, params, row.attempts, key)
 
     def _forced_end(self) -> End | None:
-        at = self._row.deadline_at
-        if at is None or self._progress.now < at:
-            return None
-        return End(
-            "timed_out", f"it took longer than its timeout, {(at - (self._row.started_at or at)).total_seconds():g} s"
-        )
+        reason = overdue(self._row, self._progress.now)
+        return None if reason is None else End("timed_out", reason)
 
     async def _end(self, connection: "AsyncConnection", plan: Plan, end: End) -> None:
         left = [*plan.cancelled, *self._progress.cancel_below("", "")]

@@ -1,5 +1,6 @@
 """The half of workflows that only runs where ``workflow:process`` is served: jobs become drivers of executions."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -13,14 +14,15 @@ from builtin_plugins.workflow.outside import EXPECT, OUTSIDE
 from builtin_plugins.workflow.pokes import Pokes
 from builtin_plugins.workflow.progress import Progress
 from builtin_plugins.workflow.records import OPEN, ExecutionRow, find_execution, load_steps
+from builtin_plugins.workflow.standstill import Standstill
 from builtin_plugins.workflow.starting import POKE, end_execution
+from builtin_plugins.workflow.step_row import StepRow
 from builtin_plugins.workflow.step_runs import StepRuns
 from builtin_plugins.workflow.tables import executions
 from builtin_plugins.workflow.writing import StepWriter
-from nocohost import App, Job, Snooze, StoreError
+from nocohost import App, ConfigError, Job, Snooze, StoreError
 
 AWAY_SECONDS = 1.0
-UNREADABLE_SECONDS = 30.0
 
 
 class Engine:
@@ -30,6 +32,7 @@ class Engine:
         self._app = app
         self._library = Library(app)
         self._runs = StepRuns(app)
+        self._standstill = Standstill(app, self._runs)
         self._pokes = Pokes(app)
         self._writer = StepWriter(app)
 
@@ -42,8 +45,8 @@ class Engine:
         """Go on with an execution if this job is its driver, or can be; otherwise tell its driver to look."""
         try:
             return await self._drive(job, execution_id, due)
-        except StoreError as error:
-            if not error.retryable:
+        except (StoreError, ConfigError) as error:
+            if isinstance(error, StoreError) and not error.retryable:
                 raise
             self._app.log.warning("workflow.store_away", execution=execution_id, reason=error.message)
             return Snooze(AWAY_SECONDS)
@@ -68,14 +71,18 @@ class Engine:
                 await end_execution(self._app, connection, row, "failed", error.message)
             return None
         except DefinitionError as error:
-            return await self._wait_readable(job, row, error)
-        progress = Progress(steps, node=self._app.node.name, now=self._app.clock.now())
+            return None if await self._standstill.keep(job, row, self._progress(steps, due), error) else Snooze(0)
+        progress = self._progress(steps, due)
         await Driver(self._app, self._runs, (self._library, self._writer), job, row, found, progress).drive(
             self._pokes, due
         )
         if any(step.state == "waiting" and step.type in OUTSIDE for step in progress.rows.values()):
             await self._app.signals.send(EXPECT)
         return None
+
+    def _progress(self, steps: Iterable[StepRow], due: datetime | None) -> Progress:
+        now = self._app.clock.now()
+        return Progress(steps, node=self._app.node.name, now=now if due is None else max(now, due))
 
     async def _load(self, execution_id: str) -> tuple[ExecutionRow | None, Any]:
         async with self._writer.room, self._app.database.connect() as connection:
@@ -100,15 +107,3 @@ class Engine:
             )
             await self._app.signals.send(POKE, {"id": execution_id}, connection=connection)
         return False
-
-    async def _wait_readable(self, job: Job, row: ExecutionRow, error: DefinitionError) -> Snooze:
-        """Let an execution wait whose definition cannot be read here: a plugin may be gone for a while."""
-        reason = f"waiting: {'; '.join(error.faults[:3]) or error.message}"[:2000]
-        if row.cancel_requested:
-            async with job.transaction() as connection:
-                await end_execution(self._app, connection, row, "cancelled", row.reason)
-            return Snooze(0)
-        async with job.transaction() as connection:
-            change = update(executions).where(executions.c.id == row.id)
-            await connection.execute(change.values(state="waiting", reason=reason))
-        return Snooze(UNREADABLE_SECONDS)

@@ -2,7 +2,8 @@
 
 The binding compiles against the names that are known where the expression stands, so a name that is none is found when
 a workflow is saved. It refuses what nests deeper than 32 levels and stops a comprehension after 10,000 iterations. It
-cannot be interrupted, so what one iteration may touch is bounded before it starts.
+cannot be interrupted, so what one iteration may touch is bounded before it starts. It cuts texts at a NUL, so none
+that has one is given to it.
 """
 
 import math
@@ -13,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from builtin_plugins.workflow.errors import ExpressionError
+from builtin_plugins.workflow.nul import holds_nul
 
 TEXT_BYTES = 4096
 ITERATIONS = 10_000
@@ -48,7 +50,10 @@ class Expression:
         given = {name: scope[name] for name in self.names if name in scope}
         if self.steps is not None and "steps" in given:
             given["steps"] = {key: given["steps"][key] for key in self.steps if key in given["steps"]}
-        self._check_budget(given)
+        reached = _reached(given, self.text)
+        if any(map(holds_nul, reached)):
+            raise ExpressionError("a text that it reads has a NUL character", hint=self.text[:200])
+        self._check_budget(reached)
         try:
             value = self.program.eval(data=given)
         except (RuntimeError, ValueError, TypeError) as error:
@@ -57,7 +62,7 @@ class Expression:
             raise ExpressionError(_first_line(value.value()), hint=self.text[:200])
         return _Reader(self.text).read(value.value(), 0)
 
-    def _check_budget(self, given: Mapping[str, Any]) -> None:
+    def _check_budget(self, reached: Sequence[Any]) -> None:
         macros = len(MACRO.findall(self.text))
         joins, listed = self.text.count("+"), max(0, self.text.count(",") - macros)
         if _growth(macros, joins + listed) > MOST_COPIES and macros:
@@ -68,7 +73,7 @@ class Expression:
             )
         if not macros and not joins:
             return
-        largest, longest = _extent(_reached(given, self.text), self.text)
+        largest, longest = _extent(reached, self.text)
         rounds = 1 if not macros else ITERATIONS if macros > 1 else min(longest, ITERATIONS)
         if rounds * largest * _growth(macros, joins) > TOUCHED_BYTES:
             raise ExpressionError(
@@ -127,6 +132,8 @@ class _Reader:
                 code="workflow.expression_limit",
                 hint=self._text[:200],
             )
+        if isinstance(value, str) and "\0" in value:
+            raise ExpressionError("the value has a NUL character", hint=self._text[:200])
         if value is None or isinstance(value, bool | int | str):
             return value
         if isinstance(value, float):
@@ -145,6 +152,8 @@ class _Reader:
         if isinstance(value, dict):
             if not all(isinstance(key, str) for key in value):
                 raise ExpressionError("the keys of an object are texts", hint=self._text[:200])
+            if any("\0" in key for key in value):
+                raise ExpressionError("a name in the value has a NUL character", hint=self._text[:200])
             self._left -= sum(map(len, value))
             return {key: self.read(one, depth + 1) for key, one in value.items()}
         raise ExpressionError(f"the value is a {type(value).__name__}, which JSON does not have", hint=self._text[:200])

@@ -4,8 +4,9 @@ Signals may be lost, so the database is asked every second all the same, once fo
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from sqlalchemy import select
 
@@ -42,23 +43,27 @@ class Pokes:
                 self._changed.set()
 
     async def _look_on(self) -> None:
-        async with self._app.signals.listen(POKE) as signals:
-            told = asyncio.ensure_future(anext(signals))
-            try:
-                while self._events:
-                    self._changed.clear()
-                    changed = asyncio.ensure_future(self._changed.wait())
-                    await asyncio.wait({told, changed}, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-                    changed.cancel()
-                    if told.done():
-                        event = self._events.get(str(told.result().get("id")))
-                        if event is not None:
-                            event.set()
-                        told = asyncio.ensure_future(anext(signals))
-                    elif self._events:
-                        await self._look()
-            finally:
-                told.cancel()
+        while self._events:  # an execution may begin while the listener of those before it leaves
+            async with self._app.signals.listen(POKE) as signals:
+                await self._hear(signals)
+
+    async def _hear(self, signals: AsyncIterator[Mapping[str, Any]]) -> None:
+        told = asyncio.ensure_future(anext(signals))
+        try:
+            while self._events:
+                self._changed.clear()
+                changed = asyncio.ensure_future(self._changed.wait())
+                await asyncio.wait({told, changed}, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                changed.cancel()
+                if told.done():
+                    event = self._events.get(str(told.result().get("id")))
+                    if event is not None:
+                        event.set()
+                    told = asyncio.ensure_future(anext(signals))
+                elif self._events:
+                    await self._look()
+        finally:
+            told.cancel()
 
     async def _look(self) -> None:
         query = select(executions.c.id, executions.c.pokes).where(executions.c.id.in_(list(self._events)))

@@ -12,6 +12,7 @@ from builtin_plugins.workflow.definition import FORMAT, Definition, RetryRule, S
 from builtin_plugins.workflow.errors import DefinitionError, ExpressionError
 from builtin_plugins.workflow.expressions import Compiler, Expression
 from builtin_plugins.workflow.form import COMMON_FIELDS, StepForm
+from builtin_plugins.workflow.nul import holds_nul, nul_faults
 from builtin_plugins.workflow.outline import TRIGGERS, DefinitionFields, StepFields
 from builtin_plugins.workflow.steps.forms import BLOCK_TYPES
 
@@ -48,6 +49,8 @@ def read_definition(value: Any, forms: Mapping[str, StepForm], compiler: Compile
         raise DefinitionError("the definition is too large", faults=[f"/: larger than {DEFINITION_BYTES} bytes"])
     reader = Reader(forms, compiler)
     found = reader.definition(value)
+    if holds_nul(value):
+        reader.faults += nul_faults(value, "")
     if reader.faults or found is None:
         count = len(reader.faults)
         raise DefinitionError(

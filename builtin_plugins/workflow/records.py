@@ -158,18 +158,22 @@ async def end_plainly(connection: "AsyncConnection", ended: Sequence[ExecutionRo
         )
 
 
-async def load_signals(connection: "AsyncConnection", execution_id: str) -> Sequence[tuple[str, int, Any]]:
-    """Return the signals that an execution has not taken yet, oldest first: name, number and value."""
+async def signals_of(
+    connection: "AsyncConnection", execution_id: str, names: Collection[str]
+) -> Sequence[tuple[str, int]]:
+    """Return the signals of some names that an execution has not taken yet, oldest first: name and number.
+
+    Their values stay where they are until they are taken: a thousand of a megabyte may wait.
+    """
     query = (
-        select(signals.c.name, signals.c.number, signals.c.value)
-        .where(signals.c.execution == execution_id)
+        select(signals.c.name, signals.c.number)
+        .where(signals.c.execution == execution_id, signals.c.name.in_(names))
         .order_by(signals.c.number)
     )
-    return [(row.name, row.number, row.value) for row in (await connection.execute(query)).all()]
+    return [(row.name, row.number) for row in (await connection.execute(query)).all()]
 
 
-async def take_signal(connection: "AsyncConnection", execution_id: str, name: str, number: int) -> None:
-    """Remove a signal that a step has taken."""
-    await connection.execute(
-        delete(signals).where(signals.c.execution == execution_id, signals.c.name == name, signals.c.number == number)
-    )
+async def take_signal(connection: "AsyncConnection", execution_id: str, name: str, number: int) -> Any:
+    """Remove a signal that a step takes, and return its value."""
+    one = (signals.c.execution == execution_id, signals.c.name == name, signals.c.number == number)
+    return (await connection.execute(delete(signals).where(*one).returning(signals.c.value))).scalar_one()

@@ -166,3 +166,11 @@ async def drop_job(app: App, connection: "AsyncConnection", job_id: str) -> None
 def deadline(now: datetime, seconds: float | None) -> datetime | None:
     """Return when an execution that starts now has to end."""
     return None if seconds is None else now + timedelta(seconds=seconds)
+
+
+def overdue(row: ExecutionRow, now: datetime) -> str | None:
+    """Return why an execution has to end by now; None while its time is not over."""
+    at = row.deadline_at
+    if at is None or now < at:
+        return None
+    return f"it took longer than its timeout, {(at - (row.started_at or at)).total_seconds():g} s"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from builtin_plugins.workflow.records import ExecutionRow, end_plainly, write_steps
 from builtin_plugins.workflow.step_row import StepRow
-from nocohost import App, FenceLostError, Job, StoreError
+from nocohost import App, ConfigError, FenceLostError, Job, StoreError
 
 BATCH = 64
 CONNECTIONS = 8
@@ -49,7 +49,7 @@ class StepWriter:
     ) -> None:
         """Return once the steps, new ones and changed ones, are committed, and with them the end of the execution.
 
-        Raises ``FenceLostError`` and ``StoreError``.
+        Raises ``FenceLostError``, ``StoreError``, and ``ConfigError`` while the database refuses its user.
         """
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(Entry(job, execution, *rows, written, ended))
@@ -62,11 +62,21 @@ class StepWriter:
             batch = self._waiting[:BATCH]
             del self._waiting[:BATCH]
             try:
-                await self._flush(batch)
-            except StoreError as error:
-                _tell(batch, error)
+                await self._write(batch)
             finally:
                 _tell(batch, FenceLostError("the write was broken off; nothing is known of it"))
+
+    async def _write(self, batch: Sequence[Entry]) -> None:
+        """Write a batch; where the database refuses it for good, each entry apart, so that only the wrong one fails."""
+        try:
+            await self._flush(batch)
+        except (StoreError, ConfigError) as error:
+            if len(batch) == 1 or isinstance(error, ConfigError) or error.retryable:
+                _tell(batch, error)
+                return
+            for entry in batch:
+                if not entry.written.done():
+                    await self._write([entry])
 
     async def _flush(self, batch: Sequence[Entry]) -> None:
         held = []
@@ -86,7 +96,7 @@ class StepWriter:
                 entry.written.set_result(None)
 
 
-def _tell(batch: Sequence[Entry], error: FenceLostError | StoreError) -> None:
+def _tell(batch: Sequence[Entry], error: FenceLostError | StoreError | ConfigError) -> None:
     for entry in batch:
         if not entry.written.done():
             entry.written.set_exception(error)

@@ -64,13 +64,17 @@ class Gate:
         self._plain: dict[tuple[str, str], tuple[Passage, web.AbstractRoute]] = {}
         self._passages: dict[web.AbstractRoute, Passage] = {}
         self._unmatched = Passage("unmatched", nothing_here, metrics.for_route("unmatched"))
+        self._before_secrets: set[str] = set()
 
     def add(
         self, methods: Iterable[str], path: str, handler: Handler, *, permission: str = "", any_host: bool = False
     ) -> None:
-        """Add a route; with an empty ``permission`` anybody may call it."""
+        """Add a route; with an empty ``permission`` anybody may call it. No log line tells its ``{secret}``."""
         assert self._access is not None or not permission
         passage = Passage(path, handler, self._metrics.for_route(path), permission, any_host)
+        before, secret, _ = path.partition("{secret")
+        if secret:
+            self._before_secrets.add(before)
         for method in methods:
             route = self._router.add_route(method, path, refuse_without_gate)
             self._passages[route] = passage
@@ -153,7 +157,7 @@ class Gate:
         if request.transport is None:
             raise ConnectionResetError("the client has left") from error
         if request.writer.output_size > 0:
-            self._log.error("http.broken_off", method=request.method, path=request.path, exc_info=error)
+            self._log.error("http.broken_off", method=request.method, path=self._told(request), exc_info=error)
             # Half an answer must not look like a whole one: closing without its end says so.
             raise ConnectionResetError("the handler failed after its response had begun") from error
         if ASKED in request and not isinstance(error, RequestRefusedError):
@@ -165,17 +169,23 @@ class Gate:
             return problem(400, "http.bad_request", "The body is not HTTP as it should be.", request_id=request_id)
         if isinstance(error, NocohostError) and status_of(error) != 500:
             if status_of(error) > 500:
-                self._log.warning("http.unavailable", code=error.code, reason=error.message, path=request.path)
+                self._log.warning("http.unavailable", code=error.code, reason=error.message, path=self._told(request))
             return problem_of(error, request_id)
-        self._log.error("http.failed", method=request.method, path=request.path, route=passage.path, exc_info=error)
+        path = self._told(request)
+        self._log.error("http.failed", method=request.method, path=path, route=passage.path, exc_info=error)
         return internal_problem(request_id)
+
+    def _told(self, request: NodeRequest) -> str:
+        """Return the path as logs may tell it: nothing from where a secret may begin, whatever route was meant."""
+        path = request.path
+        return next((f"{before}***" for before in self._before_secrets if path.startswith(before)), path)
 
     def _log_access(self, request: NodeRequest, response: StreamResponse, passage: Passage, seconds: float) -> None:
         principal = request.get(PRINCIPAL)
         self._log.info(
             "http.request",
             method=request.method,
-            path=request.path,
+            path=self._told(request),
             route=passage.path,
             status=response.status,
             seconds=round(seconds, 6),

@@ -345,6 +345,22 @@ async def test_the_access_log_is_off_until_asked_for_and_tells_no_query():
         assert (second["route"], second["status"], second["principal"]) == ("unmatched", 404, None)
 
 
+async def test_no_log_line_tells_a_secret_that_is_part_of_a_path():
+    hook = route("POST", "/hooks/{secret}/now", raising(StoreUnavailableError("away")), public=True)
+    broken = route("GET", "/broken/{secret}", raising(KeyError("bug")), public=True)
+    async with open_shop(hook, broken, settings=HttpSettings(access_log=True)) as door:
+        asked = [
+            ("POST", "/hooks/s3cret/now"),
+            ("GET", "/hooks/s3cret/now"),
+            ("POST", "/hooks/s3cret"),
+            ("GET", "/broken/s3cret"),
+        ]
+        statuses = [(await door.ask(method, path)).status for method, path in asked]
+        assert statuses == [503, 405, 404, 500]
+        assert [line["path"] for line in door.log.events("http.request")] == ["/hooks/***"] * 3 + ["/broken/***"]
+        assert "s3cret" not in str(door.log.lines)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

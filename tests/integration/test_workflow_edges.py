@@ -3,6 +3,7 @@
 import pytest
 from aiohttp import web
 from flow_bench import Flows, calculate
+from sqlalchemy import text
 
 from builtin_plugins.workflow.errors import DefinitionError
 from builtin_plugins.workflow.outside import Outside
@@ -139,3 +140,15 @@ async def test_a_job_that_is_tried_again_later_wakes_nobody_meanwhile(slow_flows
     assert rows["j", ""].reference == "retry"
     await Outside(slow_flows.app)._look()
     assert (await slow_flows.desk.show(execution)).row.pokes == row.pokes
+
+
+async def test_a_signal_that_nobody_waits_for_is_not_even_loaded(slow_flows):
+    """A thousand of a megabyte may wait: the value of one is read when a step takes it."""
+    await slow_flows.save([{"key": "s", "type": "signal", "name": "go"}], output="steps.s")
+    execution = await slow_flows.start()
+    await slow_flows.until(execution, "waiting")
+    await slow_flows.desk.signal(execution, "other", "x", "tester")
+    async with slow_flows.app.database.begin() as connection:
+        await connection.execute(text("UPDATE workflow_signals SET value = 'no JSON'"))
+    await slow_flows.desk.signal(execution, "go", 7, "tester")
+    assert (await slow_flows.ended(execution))[0].output == 7

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from builtin_plugins.workflow.records import ExecutionRow, load_signals, take_signal
+from builtin_plugins.workflow.records import ExecutionRow, signals_of, take_signal
 from builtin_plugins.workflow.step_row import Place, StepRow
 from builtin_plugins.workflow.steps.contract import Answer, Beginning, Waiting, timed_out
 from nocohost import App
@@ -18,10 +18,9 @@ class Signal:
     async def begin(self, beginning: Beginning) -> Any:
         """Return the value of a signal that is there already, or wait."""
         execution, name = beginning.execution.id, beginning.call.params.name
-        for sent, number, value in await load_signals(beginning.connection, execution):
-            if sent == name:
-                await take_signal(beginning.connection, execution, name, number)
-                return value
+        sent = await signals_of(beginning.connection, execution, [name])
+        if sent:
+            return await take_signal(beginning.connection, execution, *sent[0])
         return Waiting(reference=name)
 
     async def look(
@@ -29,13 +28,13 @@ class Signal:
     ) -> Mapping[Place, Answer]:
         """Return the values of the signals that have come, and take them."""
         found: dict[Place, Answer] = {}
-        waiting = list(rows)
-        for name, number, value in await load_signals(connection, execution.id):
-            row = next((one for one in waiting if one.reference == name), None)
-            if row is not None:
-                waiting.remove(row)
-                await take_signal(connection, execution.id, name, number)
-                found[row.place] = Answer(value)
+        waiting: dict[str, list[StepRow]] = {}
+        for row in rows:
+            waiting.setdefault(row.reference or "", []).append(row)
+        for name, number in await signals_of(connection, execution.id, waiting):
+            if waiting[name]:
+                value = await take_signal(connection, execution.id, name, number)
+                found[waiting[name].pop(0).place] = Answer(value)
         return found
 
     def expired(self, row: StepRow) -> Answer:

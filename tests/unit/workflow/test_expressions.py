@@ -108,3 +108,17 @@ def test_only_what_is_named_is_handed_over():
     expression = Compiler().compile("steps.a + 1", ("trigger", "steps"))
     assert (expression.names, expression.steps) == (["steps"], ["a"])
     assert Compiler().compile("size(steps)", ("trigger", "steps")).steps is None
+
+
+@pytest.mark.parametrize(
+    "text", ["trigger.cut", "trigger['cut']", "size(trigger.cut)", "steps.a.b[0]", "trigger.keys", "'a\\x00b'"]
+)
+def test_a_nul_which_the_binding_would_cut_a_text_at_is_refused(text):
+    scope = {"trigger": {"cut": "a\0b", "keys": {"k\0z": 1}}, "steps": {"a": {"b": ["x\0"]}}}
+    with pytest.raises(ExpressionError, match="NUL"):
+        Compiler().compile(text, ("trigger", "steps")).evaluate(scope)
+
+
+def test_a_nul_that_is_not_reached_harms_nobody():
+    scope = {"trigger": {"cut": "a\0b", "whole": "\\u0000"}}
+    assert Compiler().compile("trigger.whole", ("trigger",)).evaluate(scope) == "\\u0000"

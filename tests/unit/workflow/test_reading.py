@@ -142,3 +142,14 @@ def test_the_schema_knows_every_type():
 def test_errors_have_codes_of_their_own():
     assert WorkflowError("so").as_dict()["code"] == "workflow.error"
     assert StepFailedError("so").retryable
+
+
+def test_a_nul_is_refused_wherever_it_stands():
+    signal = {"key": "s", "type": "signal", "name": "a\0b"}
+    job = {"key": "j", "type": "job", "job": "a:b", "payload": {"x\0": 1}}
+    found = faults(definition(signal, job, title="a\0b"))
+    assert [fault for fault in found if "NUL" in fault] == [
+        "/steps/0/name: a text with a NUL character, which no database keeps",
+        "/steps/1/payload: a name with a NUL character, which no database keeps",
+        "/title: a text with a NUL character, which no database keeps",
+    ]
