@@ -19,6 +19,7 @@ from nocohost.api.errors import (
     TransactionExpiredError,
 )
 from nocohost.api.log import Log
+from nocohost.store.checkout import checked_out
 from nocohost.store.commits import Commit
 from nocohost.store.engine import (
     EXPIRED,
@@ -63,13 +64,12 @@ class SqlDatabase:
             )
         else:
             self._writing = self._engine
-            self._reading = self._engine.execution_options(postgresql_readonly=True)
-            self._alone = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+            self._reading = self._engine
         self._turn = WriterTurn()
         self.hot: HotStore = (
             SqliteHotStore(self.open_sync, self._turn, self.shown)
             if self.dialect == "sqlite"
-            else PostgresqlHotStore(self._alone, self.shown)
+            else PostgresqlHotStore(self._engine, self.shown)
         )
         """The statements that every job costs."""
 
@@ -107,8 +107,9 @@ class SqlDatabase:
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncConnection]:
         """Open a connection for reading; see ``nocohost.api.app.Database.connect``."""
+        options = {"postgresql_readonly": True} if self.dialect == "postgresql" else {}
         with translated(self.shown, reading=True):
-            async with self._reading.connect() as connection:
+            async with checked_out(self._reading, **options) as connection:
                 yield connection
 
     @asynccontextmanager
@@ -119,7 +120,7 @@ class SqlDatabase:
                 yield connection
             return
         with translated(self.shown):
-            async with self._alone.connect() as connection:
+            async with checked_out(self._engine, isolation_level="AUTOCOMMIT") as connection:
                 yield connection
 
     def open_sync(self, *, limited: bool = True) -> Engine:

@@ -5,6 +5,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 
+import psycopg
 import pytest
 from sqlalchemy import func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -27,7 +28,7 @@ async def keys(database: SqlDatabase) -> list[str]:
 
 def busy(database: SqlDatabase) -> int:
     """How many connections the pools have handed out."""
-    engines = {database._engine, getattr(database, "_reading", database._engine)}
+    engines = {database._engine, database._reading}
     return sum(engine.pool.checkedout() for engine in engines)  # type: ignore[attr-defined]
 
 
@@ -128,6 +129,38 @@ async def test_a_cancellation_at_any_moment_leaves_nothing_behind(database: SqlD
             await adding("probe")(connection)
             await connection.rollback()
     assert sum("_connection_worker_thread" in thread.name for thread in threading.enumerate()) <= 8
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+@pytest.mark.parametrize(("opening", "setting"), [("connect", "set_read_only"), ("autocommit", "set_autocommit")])
+async def test_a_cancellation_while_a_session_is_set_up_takes_no_place_in_the_pool(
+    database: SqlDatabase, opening: str, setting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached = asyncio.Event()
+    really_set = getattr(psycopg.AsyncConnection, setting)
+
+    async def set_and_stand(connection: psycopg.AsyncConnection, value: bool) -> None:
+        await really_set(connection, value)
+        reached.set()
+        await asyncio.Event().wait()
+
+    async def use() -> None:
+        async with getattr(database, opening)():
+            pytest.fail("must not get here")
+
+    await database.ping()
+    with monkeypatch.context() as patch:
+        patch.setattr(psycopg.AsyncConnection, setting, set_and_stand)
+        task = asyncio.create_task(use())
+        await reached.wait()
+        task.cancel()
+        await asyncio.wait([task])
+    assert busy(database) == 0
+    with pytest.raises(LookupError):
+        async with database.begin() as connection:
+            await adding("a")(connection)
+            raise LookupError
+    assert await keys(database) == []
 
 
 async def moment(number: int) -> None:

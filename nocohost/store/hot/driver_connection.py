@@ -81,9 +81,9 @@ class DriverConnection:
             await self._drop()
 
     async def _open(self) -> None:
-        connection = await self._engine.connect()
-        self._driver = (await connection.get_raw_connection()).driver_connection
-        self._connection = connection
+        self._connection = await self._engine.connect()
+        await self._connection.execution_options(isolation_level="AUTOCOMMIT")
+        self._driver = (await self._connection.get_raw_connection()).driver_connection
         self._prepares = False
         if await self._has_own_session():
             await self._execute(PLANNING, ())
