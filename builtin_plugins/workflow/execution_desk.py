@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 LOOK_SECONDS = 0.5
+SOON_SECONDS = 0.02
+"""Until the first look: hardly an execution has ended when somebody begins to wait for it."""
 INPUT_BYTES = 1024 * 1024
 CONFLICT = "store.conflict"
 SIGNALS = 1000
@@ -121,16 +123,18 @@ class ExecutionDesk:
         async with self._app.signals.listen(ENDED) as ended:
             told = asyncio.ensure_future(anext(ended))
             try:
+                look_at = min(end, time() + SOON_SECONDS)
                 while True:
-                    row = (await self.show(execution_id, with_steps=False)).row
-                    if not row.is_open or time() >= end:
-                        return row
-                    look_at, is_told = min(end, time() + LOOK_SECONDS), False
+                    is_told = False
                     while not is_told and time() < look_at:
                         await asyncio.wait({told}, timeout=look_at - time())
                         if told.done():
                             is_told = told.result().get("id") == execution_id
                             told = asyncio.ensure_future(anext(ended))
+                    row = (await self.show(execution_id, with_steps=False)).row
+                    if not row.is_open or time() >= end:
+                        return row
+                    look_at = min(end, time() + LOOK_SECONDS)
             finally:
                 told.cancel()
 

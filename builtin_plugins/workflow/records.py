@@ -58,6 +58,9 @@ class ExecutionRow:
 SHOWN = tuple(executions.c[one.name] for one in fields(ExecutionRow))
 STEP_NAMES = tuple(one.name for one in fields(StepRow))
 STEP_COLUMNS = tuple(steps.c[name] for name in STEP_NAMES)
+FIND = select(*SHOWN).where(executions.c.id == bindparam("at_id"))
+"""Made once: making a statement takes as long as sending it."""
+FIND_STEPS = select(*STEP_COLUMNS).where(steps.c.execution == bindparam("at_id")).order_by(steps.c.number)
 PLACE = ("execution", "path", "iteration")
 ENDING = ("state", "reason", "output", "started_at", "deadline_at", "finished_at")
 CHANGING = tuple(
@@ -86,7 +89,7 @@ def new_id() -> str:
 
 async def find_execution(connection: "AsyncConnection", execution_id: str) -> ExecutionRow | None:
     """Return an execution, None without one."""
-    row = (await connection.execute(select(*SHOWN).where(executions.c.id == execution_id))).first()
+    row = (await connection.execute(FIND, {"at_id": execution_id})).first()
     return None if row is None else ExecutionRow(*row)
 
 
@@ -123,8 +126,8 @@ async def list_executions(
 
 async def load_steps(connection: "AsyncConnection", execution_id: str) -> Sequence[StepRow]:
     """Return the steps of an execution in the order in which they began."""
-    query = select(*STEP_COLUMNS).where(steps.c.execution == execution_id).order_by(steps.c.number)
-    return [StepRow(*row) for row in (await connection.execute(query)).all()]
+    rows = (await connection.execute(FIND_STEPS, {"at_id": execution_id})).all()
+    return [StepRow(*row) for row in rows]
 
 
 async def write_steps(

@@ -24,6 +24,7 @@ POKE = "workflow.poke"
 """The signal that a running execution has something to look at; its payload names it."""
 ENDED = "workflow.ended"
 """The signal that an execution has ended for whose end somebody waits."""
+INSERT = insert(executions)
 URGENT = -100
 """The priority of an execution that somebody waits for."""
 
@@ -76,7 +77,7 @@ async def insert_execution(app: App, connection: "AsyncConnection", new: NewExec
         finished_at=None,
     )
     values = {column: getattr(row, column) for column in row.__slots__}
-    await connection.execute(insert(executions).values(**values, request=new.request, digest=new.digest))
+    await connection.execute(INSERT, {**values, "request": new.request, "digest": new.digest})
     return row
 
 

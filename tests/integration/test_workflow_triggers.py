@@ -174,7 +174,7 @@ async def server():
 
     application = web.Application()
     application.router.add_route("*", "/{kind}", answer)
-    runner = web.AppRunner(application)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
