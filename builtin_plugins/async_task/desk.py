@@ -104,6 +104,12 @@ class Desk:
         standings = await stand(self._app, list(rows.values()))
         return set(ids) - {one.row.id for one in standings if one.row.is_open}
 
+    async def warnings_of(self, ids: Sequence[str]) -> Sequence[Mapping[str, str]]:
+        """Return what keeps these tasks waiting, such as a key that nobody serves."""
+        async with self._app.database.connect() as connection:
+            rows = await find_tasks(connection, ids)
+        return [warning for one in await stand(self._app, list(rows.values())) for warning in one.warnings]
+
     async def cancel_within(self, connection: "AsyncConnection", task_id: str) -> None:
         """Cancel a task in the caller's transaction; raises ``TaskNotFoundError`` and ``JobConflictError``."""
         row = (await find_tasks(connection, [task_id])).get(task_id)

@@ -1,5 +1,6 @@
 """An execution drawn as a tree: its steps, where they are, and how long each took. Pure."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -15,6 +16,9 @@ MARKS: Mapping[str, str] = {
     "timed_out": "✗",
 }
 VALUE_LETTERS = 60
+OUTPUT_LETTERS = 1000
+WAITED: Mapping[str, str] = {"workflow": "execution"}
+"""What a step waits for where that is not called as its type."""
 ROUNDS = 20
 """So many rounds of a loop are drawn, the last ones; of the others it is said how many there are."""
 
@@ -25,9 +29,10 @@ def draw(execution: Mapping[str, Any]) -> list[str]:
     lines = [f"{head}  {took(execution)}".rstrip() + f"  {execution['id']}"]
     if execution["reason"]:
         lines.append(f"  {execution['reason']}")
+    lines += [f"  {one['message']}" for one in execution["warnings"] if one["message"] != execution["reason"]]
     lines += _block(execution["steps"] or [], "", [], "  ")
     if execution["state"] == "succeeded" and execution["output"] is not None:
-        lines.append(f"  = {_short(execution['output'])}")
+        lines.append(f"  = {_short(execution['output'], OUTPUT_LETTERS)}")
     return lines
 
 
@@ -105,7 +110,7 @@ def _line(step: Mapping[str, Any]) -> str:
     if step["state"] == "waiting" and step["wake_at"]:
         words.append(f"until {step['wake_at']}")
     elif step["state"] == "waiting" and step["reference"]:
-        words.append(f"for {step['reference']}")
+        words.append(f"for {WAITED.get(step['type'], step['type'])} {step['reference']}")
     if step["error"]:
         words.append(f"{step['error']['code']}: {_short(step['error']['message'])}")
     elif step["state"] == "succeeded" and step["output"] is not None:
@@ -113,10 +118,10 @@ def _line(step: Mapping[str, Any]) -> str:
     return "  ".join(word for word in words if word)
 
 
-def _short(value: Any) -> str:
-    text = " ".join(str(value).split())
+def _short(value: Any, letters: int = VALUE_LETTERS) -> str:
+    text = " ".join((value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)).split())
     text = "".join(letter if letter.isprintable() else "�" for letter in text)
-    return text if len(text) <= VALUE_LETTERS else f"{text[: VALUE_LETTERS - 1]}…"
+    return text if len(text) <= letters else f"{text[: letters - 1]}…"
 
 
 def _instant(text: str) -> datetime:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, func, insert, select, update
 
+from builtin_plugins.async_task import TaskDesk
 from builtin_plugins.workflow import KEY
 from builtin_plugins.workflow.definition import Step
 from builtin_plugins.workflow.errors import ExecutionNotFoundError, WorkflowConflictError
 from builtin_plugins.workflow.library import Library
+from builtin_plugins.workflow.outcomes import is_held
 from builtin_plugins.workflow.records import ExecutionRow, find_execution, load_steps, write_steps
 from builtin_plugins.workflow.retrying import rows_from, rows_of_failure
 from builtin_plugins.workflow.starting import (
@@ -25,7 +27,7 @@ from builtin_plugins.workflow.starting import (
 from builtin_plugins.workflow.step_row import StepRow
 from builtin_plugins.workflow.tables import executions, signals, steps
 from builtin_plugins.workflow.versions import digest_of, enabled_version
-from nocohost import App, JobReport, PayloadError, StoreError
+from nocohost import App, PayloadError, StoreError
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -35,17 +37,19 @@ SOON_SECONDS = 0.02
 """Until the first look: hardly an execution has ended when somebody begins to wait for it."""
 INPUT_BYTES = 1024 * 1024
 CONFLICT = "store.conflict"
+WARNED = 20
+"""Of so many jobs and tasks that an execution waits for it is told what keeps them."""
 SIGNALS = 1000
 """So many signals may wait to be taken."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """An execution with its steps; and what its driver's job says of it, while it has one."""
+    """An execution with its steps, and what keeps it waiting though nobody may want it to."""
 
     row: ExecutionRow
     steps: Sequence[StepRow]
-    report: JobReport | None = None
+    warnings: Sequence[Mapping[str, str]] = ()
 
 
 class ExecutionDesk:
@@ -145,10 +149,20 @@ class ExecutionDesk:
             if row is None:
                 raise not_found(execution_id)
             rows = await load_steps(connection, execution_id) if with_steps else []
-        report = None
-        if with_steps and row.driver is not None:
-            report = (await self._app.queue.find([row.driver])).get(row.driver)
-        return Shown(row, rows, report)
+        return Shown(row, rows, await self._warnings(row, rows) if with_steps and row.is_open else ())
+
+    async def _warnings(self, row: ExecutionRow, rows: Sequence[StepRow]) -> Sequence[Mapping[str, str]]:
+        """Return what is to be said of its own job while it is queued, and of jobs and tasks that it waits for."""
+        waits = [step for step in rows if step.state == "waiting" and step.reference and not is_held(step)]
+        jobs = [step.reference for step in waits if step.type == "job" and step.reference][:WARNED]
+        tasks = [step.reference for step in waits if step.type == "task" and step.reference][:WARNED]
+        if row.state == "queued" and row.driver is not None:
+            jobs.append(row.driver)
+        reports = await self._app.queue.find(jobs) if jobs else {}
+        told = [one for report in reports.values() for one in report.warnings]
+        if tasks:
+            told += await TaskDesk(self._app).warnings_of(tasks)
+        return list({one["message"]: one for one in told}.values())
 
     async def cancel(self, execution_id: str, reason: str) -> ExecutionRow:
         """Ask an execution to end, wherever it runs; raises ``WorkflowConflictError`` for one that is over."""

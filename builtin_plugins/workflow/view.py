@@ -137,7 +137,7 @@ class StepTypePageView(BaseModel):
 def execution_json(shown: Shown, *, with_steps: bool = True) -> dict[str, Any]:
     """Return an execution as the contract's JSON object."""
     row = shown.row
-    warnings = [] if shown.report is None or row.state != "queued" else [dict(one) for one in shown.report.warnings]
+    warnings = [dict(one) for one in shown.warnings]
     return {
         "id": row.id,
         "workflow": row.workflow,

@@ -72,5 +72,3 @@ def print_execution(shown: dict[str, Any], *, as_json: bool, is_drawn: bool = Fa
     elif not is_drawn:
         for line in draw(shown):
             click.echo(line)
-    for warning in [] if as_json else shown["warnings"]:
-        click.echo(f"  warning: {warning['message']}")

@@ -1,4 +1,4 @@
-"""An execution as a whole: what is stored, what it passed over, and what its driver says."""
+"""An execution as a whole: what is stored, what it passed over, and what keeps it waiting."""
 
 from builtin_plugins.workflow.errors import DefinitionError, WorkflowNotFoundError
 from builtin_plugins.workflow.execution_desk import ExecutionDesk, Shown
@@ -15,4 +15,4 @@ async def whole(app: App, library: Library, execution: str) -> Shown:
             _, index = await library.find(connection, shown.row.workflow, shown.row.version)
     except (DefinitionError, WorkflowNotFoundError):
         return shown
-    return Shown(shown.row, with_skipped(shown.steps, index), shown.report)
+    return Shown(shown.row, with_skipped(shown.steps, index), shown.warnings)

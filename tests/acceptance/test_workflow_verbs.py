@@ -128,19 +128,24 @@ def test_a_run_is_drawn_as_a_tree():
         "state": "failed",
         "reason": "so",
         "output": None,
+        "warnings": [{"code": "key.unserved", "message": "so"}, {"code": "key.unserved", "message": "nobody"}],
         "started_at": "2026-01-01T00:00:00.000Z",
         "finished_at": "2026-01-01T00:03:00.000Z",
         "steps": [
             step("loop", type="loop"),
             *[step("loop/do/inner", iteration=str(number)) for number in range(30)],
             step("odd", "failed", error={"code": "a.b", "message": "line\none"}, attempts=3),
-            step("big", type="condition"),
+            step("call", "waiting", type="workflow", reference="y"),
+            step("big", type="condition", output={"a": [True, "ü"]}),
             step("big/else/other", "skipped"),
         ],
     }
     lines = draw(execution)
     assert lines[0] == "✗ flow v1  failed  3.0 min  x"
+    assert (lines[1:3], lines.count("  so")) == (["  so", "  nobody"], 1)
     assert "    10 more rounds before" in lines
+    assert '  ✓ big  condition  1.5 s  = {"a": [true, "ü"]}' in lines
+    assert "  … call  workflow  1.5 s  for execution y" in lines
     assert "      ✓ inner  calculate  1.5 s  = 1" in lines
     assert "  ✗ odd  calculate  1.5 s  attempt 3  a.b: line one" in lines
     assert lines[-2:] == ["    else:", "      - other  calculate"]

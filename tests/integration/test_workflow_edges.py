@@ -8,9 +8,12 @@ from sqlalchemy import text
 from builtin_plugins.workflow.errors import DefinitionError
 from builtin_plugins.workflow.outside import Outside
 from builtin_plugins.workflow.versions import list_workflows
+from builtin_plugins.workflow.view import execution_json
+from builtin_plugins.workflow.whole import whole
 from nocohost import PayloadError
 
 ALLOWED = {"NOCOHOST_PLUGINS__WORKFLOW__HTTP_ALLOW": '["127.0.0.1"]'}
+EXPORT = {"resource": "shop.orders", "format": "csv"}
 ANSWERS = {
     "bare": "text/plain",
     "hal": "application/hal+json",
@@ -152,3 +155,24 @@ async def test_a_signal_that_nobody_waits_for_is_not_even_loaded(slow_flows):
         await connection.execute(text("UPDATE workflow_signals SET value = 'no JSON'"))
     await slow_flows.desk.signal(execution, "go", 7, "tester")
     assert (await slow_flows.ended(execution))[0].output == 7
+
+
+@pytest.mark.parametrize(
+    ("step", "key"),
+    [
+        ({"type": "job", "job": "shop:invoice", "payload": {"order": 1}}, "shop:invoice"),
+        (
+            {"type": "task", "kind": "export", "params": {"resource": "shop.orders", "format": "csv"}},
+            "async-task:process",
+        ),
+    ],
+)
+async def test_an_execution_that_waits_for_what_nobody_serves_says_so(node, database_url, step, key):
+    async with node("workflow:process", NOCOHOST_DATABASE__URL=database_url()) as running:
+        flows = Flows(running)
+        await flows.save([{"key": "w", **step}])
+        execution = await flows.start()
+        await flows.until(execution, "waiting")
+        shown = execution_json(await whole(flows.app, flows.library, execution))
+    assert [one["code"] for one in shown["warnings"]] == ["key.unserved"]
+    assert shown["reason"].startswith(f"no live node serves {key}")
