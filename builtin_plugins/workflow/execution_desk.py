@@ -11,13 +11,19 @@ from sqlalchemy import delete, func, insert, select, update
 from builtin_plugins.async_task import TaskDesk
 from builtin_plugins.workflow import KEY
 from builtin_plugins.workflow.definition import Step
-from builtin_plugins.workflow.errors import ExecutionNotFoundError, WorkflowConflictError
+from builtin_plugins.workflow.ends import Ends
+from builtin_plugins.workflow.errors import (
+    DefinitionError,
+    ExecutionNotFoundError,
+    WorkflowConflictError,
+    WorkflowNotFoundError,
+)
 from builtin_plugins.workflow.library import Library
 from builtin_plugins.workflow.outcomes import is_held
 from builtin_plugins.workflow.records import ExecutionRow, find_execution, load_steps, write_steps
 from builtin_plugins.workflow.retrying import rows_from, rows_of_failure
+from builtin_plugins.workflow.skipped import with_skipped
 from builtin_plugins.workflow.starting import (
-    ENDED,
     URGENT,
     NewExecution,
     insert_execution,
@@ -32,9 +38,9 @@ from nocohost import App, PayloadError, StoreError
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-LOOK_SECONDS = 0.5
-SOON_SECONDS = 0.02
-"""Until the first look: hardly an execution has ended when somebody begins to wait for it."""
+CONNECTIONS = 6
+"""For all who start and look at executions through one desk: a thousand at once wait here, in turn, and leave the
+other connections to whatever else the node has to do."""
 INPUT_BYTES = 1024 * 1024
 CONFLICT = "store.conflict"
 WARNED = 20
@@ -58,6 +64,8 @@ class ExecutionDesk:
     def __init__(self, app: App, library: Library) -> None:
         self._app = app
         self._library = library
+        self._room = asyncio.Semaphore(CONNECTIONS)
+        self.ends = Ends(app)
 
     async def start(
         self,
@@ -87,7 +95,7 @@ class ExecutionDesk:
     async def _start(
         self, name: str, trigger: Mapping[str, Any], created_by: str, kind: str, request: str | None, *, waited: bool
     ) -> ExecutionRow:
-        async with self._app.database.begin() as connection:
+        async with self._room, self._app.database.begin() as connection:
             number, triggered_by = await enabled_version(connection, name)
             digest = digest_of(trigger)
             if request is not None and (first := await self._repeated(connection, request, digest)):
@@ -122,34 +130,30 @@ class ExecutionDesk:
 
     async def wait(self, execution_id: str, seconds: float) -> ExecutionRow:
         """Wait until an execution has ended, at most so long, and return it; a node that serves it runs it."""
-        time = asyncio.get_running_loop().time
-        end = time() + seconds
-        async with self._app.signals.listen(ENDED) as ended:
-            told = asyncio.ensure_future(anext(ended))
-            try:
-                look_at = min(end, time() + SOON_SECONDS)
-                while True:
-                    is_told = False
-                    while not is_told and time() < look_at:
-                        await asyncio.wait({told}, timeout=look_at - time())
-                        if told.done():
-                            is_told = told.result().get("id") == execution_id
-                            told = asyncio.ensure_future(anext(ended))
-                    row = (await self.show(execution_id, with_steps=False)).row
-                    if not row.is_open or time() >= end:
-                        return row
-                    look_at = min(end, time() + LOOK_SECONDS)
-            finally:
-                told.cancel()
+        await self.ends.wait(execution_id, seconds)
+        return (await self.show(execution_id, with_steps=False)).row
 
     async def show(self, execution_id: str, *, with_steps: bool = True) -> Shown:
         """Return an execution; raises ``ExecutionNotFoundError``."""
-        async with self._app.database.connect() as connection:
-            row = await find_execution(connection, execution_id)
-            if row is None:
-                raise not_found(execution_id)
-            rows = await load_steps(connection, execution_id) if with_steps else []
-        return Shown(row, rows, await self._warnings(row, rows) if with_steps and row.is_open else ())
+        async with self._room:
+            async with self._app.database.connect() as connection:
+                row = await find_execution(connection, execution_id)
+                if row is None:
+                    raise not_found(execution_id)
+                rows = await load_steps(connection, execution_id) if with_steps and row.started_at else []
+            return Shown(row, rows, await self._warnings(row, rows) if with_steps and row.is_open else ())
+
+    async def whole(self, execution_id: str) -> Shown:
+        """Return an execution and its steps, those too that it passed over as far as its definition can be read."""
+        shown = await self.show(execution_id)
+        try:
+            found = self._library.known(shown.row.workflow, shown.row.version)
+            if found is None:
+                async with self._room, self._app.database.connect() as connection:
+                    found = await self._library.find(connection, shown.row.workflow, shown.row.version)
+        except (DefinitionError, WorkflowNotFoundError):
+            return shown
+        return Shown(shown.row, with_skipped(shown.steps, found[1]), shown.warnings)
 
     async def _warnings(self, row: ExecutionRow, rows: Sequence[StepRow]) -> Sequence[Mapping[str, str]]:
         """Return what is to be said of its own job while it is queued, and of jobs and tasks that it waits for."""

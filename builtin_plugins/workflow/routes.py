@@ -31,7 +31,6 @@ from builtin_plugins.workflow.view import (
     version_json,
     workflow_json,
 )
-from builtin_plugins.workflow.whole import whole
 from builtin_plugins.workflow.workflow_desk import WorkflowDesk
 from nocohost import (
     PRINCIPAL,
@@ -138,7 +137,6 @@ class ExecutionRoutes:
 
     def __init__(self, app: App, library: Library) -> None:
         self._app = app
-        self._library = library
         self._desk = ExecutionDesk(app, library)
 
     async def start(self, request: web.Request) -> web.Response:
@@ -153,8 +151,10 @@ class ExecutionRoutes:
             idempotency_key=key,
             waited=bool(body.wait_seconds),
         )
-        if body.wait_seconds:
-            row = await self._desk.wait(row.id, body.wait_seconds)
+        if body.wait_seconds and row.is_open:
+            await self._desk.ends.wait(row.id, body.wait_seconds)
+            shown = await self._desk.whole(row.id)
+            return _answer(shown, 202 if shown.row.is_open else 200)
         return await self._answered(row.id, 202 if row.is_open else 200)
 
     async def list(self, request: web.Request) -> web.Response:
@@ -235,11 +235,15 @@ class ExecutionRoutes:
         return found
 
     async def _answered(self, found: str, status: int) -> web.Response:
-        headers = {hdrs.LOCATION: f"{of.EXECUTIONS}/{found}"}
-        return web.json_response(await self._json(found), status=status, headers=headers)
+        return _answer(await self._desk.whole(found), status)
 
     async def _json(self, found: str) -> dict[str, Any]:
-        return execution_json(await whole(self._app, self._library, found))
+        return execution_json(await self._desk.whole(found))
+
+
+def _answer(shown: Shown, status: int) -> web.Response:
+    headers = {hdrs.LOCATION: f"{of.EXECUTIONS}/{shown.row.id}"}
+    return web.json_response(execution_json(shown), status=status, headers=headers)
 
 
 @hookimpl

@@ -11,7 +11,6 @@ from builtin_plugins.workflow.drawing import draw
 from builtin_plugins.workflow.execution_desk import ExecutionDesk
 from builtin_plugins.workflow.library import Library
 from builtin_plugins.workflow.view import execution_json
-from builtin_plugins.workflow.whole import whole
 from nocohost import App
 
 LOOK_SECONDS = 0.3
@@ -20,7 +19,7 @@ OPEN = ("queued", "running", "waiting")
 
 async def seen(app: App, library: Library, execution: str) -> dict[str, Any]:
     """Return an execution with its steps, and with those that it passed over."""
-    return execution_json(await whole(app, library, execution))
+    return execution_json(await ExecutionDesk(app, library).whole(execution))
 
 
 async def end_of(app: App, library: Library, execution: str) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from builtin_plugins.workflow.errors import DefinitionError
 from builtin_plugins.workflow.outside import Outside
 from builtin_plugins.workflow.versions import list_workflows
 from builtin_plugins.workflow.view import execution_json
-from builtin_plugins.workflow.whole import whole
 from nocohost import PayloadError
 
 ALLOWED = {"NOCOHOST_PLUGINS__WORKFLOW__HTTP_ALLOW": '["127.0.0.1"]'}
@@ -173,6 +172,6 @@ async def test_an_execution_that_waits_for_what_nobody_serves_says_so(node, data
         await flows.save([{"key": "w", **step}])
         execution = await flows.start()
         await flows.until(execution, "waiting")
-        shown = execution_json(await whole(flows.app, flows.library, execution))
+        shown = execution_json(await flows.desk.whole(execution))
     assert [one["code"] for one in shown["warnings"]] == ["key.unserved"]
     assert shown["reason"].startswith(f"no live node serves {key}")
