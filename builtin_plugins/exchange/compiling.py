@@ -32,8 +32,8 @@ class Writer(Protocol):
     def load(self, connection: "Connection", chunk: Chunk) -> Counts:
         """Write the rows, and tell subscribers; raises what the database refuses."""
 
-    def finish(self, connection: "Connection") -> None:
-        """Do what is to be done once, after the last row."""
+    def count_on(self, connection: "Connection") -> None:
+        """Let keys that the table makes go on above those that were loaded: an import may end after any chunk."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from builtin_plugins.exchange.conversion.locale import Locale, date_pattern, loc
 from builtin_plugins.exchange.mode import Mode
 from builtin_plugins.exchange.source.encoding import known_encoding
 from builtin_plugins.exchange.source.layout import Layout
-from nocohost import PayloadError, Resource
+from nocohost import Kind, PayloadError, Resource
 
 if TYPE_CHECKING:
     from nocohost import App
@@ -94,6 +94,8 @@ class ImportParams(BaseModel):
         locale = self.meaning
         if locale.thousands and locale.thousands == locale.decimal:
             raise ValueError("decimal and thousands are the same sign")
+        if both := locale.yes & locale.no:
+            raise ValueError(f"{min(both)!r} means yes and no")
         return self
 
     @property
@@ -155,4 +157,6 @@ def referred(resource: Resource, name: str, wanted: str, declared: Any) -> tuple
     other, by = others[0]
     if wanted not in other.fields:
         raise ValueError(f"{wanted!r} is no field of {other.name}, to which {name!r} refers")
+    if other.fields[wanted].kind in (Kind.JSON, Kind.BINARY):
+        raise ValueError(f"no record is found by {wanted!r} of {other.name}: it is {other.fields[wanted].kind}")
     return other, by

@@ -111,8 +111,6 @@ class Import:
         with closing(ahead(self._converted(standing.row))) as chunks:
             for batch, chunk, misfits in chunks:
                 self._write_chunk(batch, chunk, misfits)
-        with self._task.transaction() as connection:
-            self._machine.writer.finish(connection)
         self._tell_all(self._standing.row, "rows")
 
     def _write_chunk(self, batch: Batch, chunk: Chunk, misfits: list[Misfit]) -> None:
@@ -128,6 +126,8 @@ class Import:
             counts.refused += rows_of(misfits)
             if standing.counts.refused + counts.refused > params.max_errors:
                 raise RowsRefusedError([*misfits, *refused], self._what_now())
+            if counts.created:
+                self._machine.writer.count_on(connection)
             standing.counts.add(counts)
             standing.row = batch.last
             if misfits or refused:

@@ -20,6 +20,8 @@ INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\
 DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 TIME = re.compile(r"\d\d:\d\d(:\d\d(\.\d{1,6})?)?", re.ASCII)
 HEX_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
+ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+"""In the text of JSON, where a backslash stands for itself as two."""
 MAX_EXPONENT = 400
 FLOAT_DIGITS = 15
 """So many decimal digits survive a number of JSON; what has more is given as a string."""
@@ -167,12 +169,16 @@ def _text(of: Field, value: Any) -> str:
         raise ValueError(f"{_quoted(value)} is no text")
     if "\0" in value:
         raise ValueError("holds the character NUL, which databases do not store")
-    if not value.isascii():
+    _check_pairs(value)
+    return value
+
+
+def _check_pairs(text: str) -> None:
+    if not text.isascii():
         try:
-            value.encode()
+            text.encode()
         except UnicodeEncodeError:
             raise ValueError("holds half of a surrogate pair") from None
-    return value
 
 
 def _choice(of: Field, value: Any) -> Any:
@@ -221,11 +227,12 @@ def _uuid(of: Field, value: Any) -> UUID | str:
 
 def _json(of: Field, value: Any) -> Any:
     try:
-        text = json.dumps(value, allow_nan=False)
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
     except (ValueError, TypeError, RecursionError):
         raise ValueError("is no JSON value") from None
-    if "\\u0000" in text:
+    if "\\u0000" in text and ESCAPED_NUL.search(text):
         raise ValueError("holds the character NUL, which databases do not store")
+    _check_pairs(text)
     return value
 
 

@@ -273,6 +273,15 @@ async def test_a_killed_attempt_goes_on_at_the_next_chunk_and_doubles_nothing(de
     assert task.told[-1][:2] == (95, 95)
 
 
+async def test_keys_go_on_above_what_an_import_left_that_stopped_in_the_middle(desk, monkeypatch):
+    monkeypatch.setattr("builtin_plugins.exchange.compiling.CHUNK_ROWS", 10)
+    monkeypatch.setattr("builtin_plugins.exchange.compiling.SQLITE_ROWS", 10)
+    content = "id,title\n" + "".join(f"{number},x\n" for number in range(1, 21)) + "x,x\n" * 3
+    with pytest.raises(TaskFailedError, match="what is above row 22 is imported"):
+        await desk.load(content, on_error="skip", max_errors=2)
+    assert (await desk.resources.create("shelf.books", {"title": "next"}))["id"] == 21
+
+
 async def test_stopping_in_the_middle_says_where_to_go_on(desk, monkeypatch):
     monkeypatch.setattr("builtin_plugins.exchange.compiling.CHUNK_ROWS", 10)
     monkeypatch.setattr("builtin_plugins.exchange.compiling.SQLITE_ROWS", 10)

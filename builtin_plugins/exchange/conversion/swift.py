@@ -14,7 +14,8 @@ from builtin_plugins.exchange.conversion.locale import SPACES, Locale, plain_num
 from nocohost import Field, Kind
 
 Swift = Callable[[Sequence[str]], Sequence[str] | None]
-OFFSET = r"(?:Z|[+-][01]\d:[0-5]\d)"
+OFFSET = r"(?:Z|[+-](?:0\d|1[0-5]):[0-5]\d)"
+"""What PostgreSQL takes; Python goes up to a day."""
 MOMENT = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?"
 FIRST_YEAR, LAST_DAY = "0002", "9999-12-31"
 """Instants between these are in the calendar by every clock."""
@@ -28,12 +29,14 @@ def swift(field: Field, locale: Locale) -> Swift | None:
         return _texts(field, locale)
     if field.kind in (Kind.INTEGER, Kind.FLOAT, Kind.DECIMAL):
         return _numbers(field, locale)
+    if field.kind is Kind.UUID and not field.as_text:
+        return _fitting(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", field, lambda cells: True)
+    if any(form.startswith("YYYY-") for form in locale.dates):
+        return None  # what looks like ISO 8601 may mean another day
     if field.kind is Kind.DATE:
         return _fitting(r"\d{4}-\d\d-\d\d", field, _are_days)
     if field.kind is Kind.INSTANT and locale.zone is UTC:
         return _instants(field)
-    if field.kind is Kind.UUID and not field.as_text:
-        return _fitting(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", field, lambda cells: True)
     return None
 
 

@@ -23,8 +23,20 @@ LOCAL_HEADER = b"PK\x03\x04"
 ENCRYPTED = 0x1
 STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
 DECLARATION = re.compile(rb"<!(DOCTYPE|ENTITY)", re.IGNORECASE)
-ERROR_CELL = re.compile(rb'<c\b(?=[^>]{0,200}\bt="e")[^>]{0,200}\br="([A-Z]{1,3})(\d{1,7})"')
-MAX_ERROR_CELLS = 10_000
+ERROR_CELL = re.compile(
+    rb"""<(?:\w{1,40}:)?c\b(?=[^<>]{0,200}\bt=["']e["'])(?:[^<>]{0,200}\br=["']([A-Z]{1,3})(\d{1,7})["'])?"""
+)
+UNCOUNTED = re.compile(
+    rb"<(?:\w{1,40}:)?f\b(?:[^<>]{0,400}/>|[^<>]{0,400}>[^<]{0,8300}</(?:\w{1,40}:)?f>)\s*"
+    rb"(?:<(?:\w{1,40}:)?v\s*/>|<(?:\w{1,40}:)?v>\s*</|</(?:\w{1,40}:)?c>)"
+)
+"""A formula whose value the file does not hold."""
+PLACE = re.compile(rb"""\br=["']([A-Z]{1,3})(\d{1,7})["']""")
+TEXT_CELL = re.compile(rb"""\bt=["']str["']""")
+"""Of a formula that comes to a text, which may be empty."""
+MAX_BROKEN_CELLS = 100_000
+KEPT_BYTES = 9600
+"""Of a piece of markup, to be looked at once more with the next one: a cell with its formula is no longer."""
 OTHERS: Mapping[str, str] = {
     "xl/vbaProject.bin": "a workbook with macros",
     "xl/workbook.bin": "a binary workbook, .xlsb",
@@ -35,12 +47,17 @@ OTHERS: Mapping[str, str] = {
 }
 SAVE = "save it as .xlsx or CSV"
 
-ErrorCells = Mapping[str, frozenset[tuple[int, str]]]
-"""The cells of each sheet's entry that hold an error such as #DIV/0!, as (row, letters of the column)."""
+BrokenCells = Mapping[str, Mapping[tuple[int, str], str]]
+"""What is wrong with cells of each sheet's entry by (row, letters of the column): parsers take them for empty ones.
+
+The row is 0 for one that does not say where it is; of more than ``MAX_BROKEN_CELLS`` some are left out.
+"""
+ERROR = "the cell holds an error of Excel, such as #N/A"
+NO_VALUE = "the cell holds a formula whose value the file does not have: open it in Excel or LibreOffice, and save it"
 
 
-def check_workbook(file: BinaryIO) -> ErrorCells:
-    """Raise ``FileRefusedError`` for what is no .xlsx, or not a harmless one; return where it has error cells."""
+def check_workbook(file: BinaryIO) -> BrokenCells:
+    """Raise ``FileRefusedError`` for what is no .xlsx, or not a harmless one; return where it has broken cells."""
     refuse_ole(file)
     try:
         with zipfile.ZipFile(_Kept(file)) as archive:
@@ -60,13 +77,13 @@ def check_workbook(file: BinaryIO) -> ErrorCells:
     if any(name.startswith("xl/externalLinks/") for name in names):
         raise _refused("takes values from other workbooks", hint="paste them as values, or save it as CSV")
     left = MAX_INFLATED
-    errors = {}
+    broken = {}
     for entry in entries:
         found, used = _check_entry(file, entry, left)
         left -= used
         if found:
-            errors[entry.filename] = frozenset(found)
-    return errors
+            broken[entry.filename] = found
+    return broken
 
 
 def refuse_ole(file: BinaryIO) -> None:
@@ -84,14 +101,14 @@ def refuse_ole(file: BinaryIO) -> None:
     raise FileRefusedError("the file is an old Office file, such as .xls", code="exchange.format", hint=SAVE)
 
 
-def _check_entry(file: BinaryIO, entry: zipfile.ZipInfo, left: int) -> tuple[set[tuple[int, str]], int]:
+def _check_entry(file: BinaryIO, entry: zipfile.ZipInfo, left: int) -> tuple[dict[tuple[int, str], str], int]:
     name = entry.filename[:100]
     if entry.flag_bits & ENCRYPTED:
         raise _refused("is encrypted", hint="save it without a password")
     if entry.compress_type not in (STORED, DEFLATED):
         raise _refused(f"is packed in an unknown way: {name}")
     used, checksum, before = 0, 0, b""
-    errors: set[tuple[int, str]] = set()
+    broken: dict[tuple[int, str], str] = {}
     is_xml = name.endswith((".xml", ".rels"))
     for piece in _inflated(file, entry):
         if not used:
@@ -103,13 +120,14 @@ def _check_entry(file: BinaryIO, entry: zipfile.ZipInfo, left: int) -> tuple[set
         if used > FREE_BYTES and used > MAX_RATIO * max(1, entry.compress_size):
             raise _refused(f"is packed more than {MAX_RATIO} to 1, as bombs are: {name}", hint="save it as CSV")
         if is_xml:
-            errors |= _read_markup(before + piece, name, room=MAX_ERROR_CELLS - len(errors))
-            before = piece[-300:]
+            markup = before + piece
+            broken |= _read_markup(markup, name, looks=len(broken) < MAX_BROKEN_CELLS)
+            before = markup[-KEPT_BYTES:]
     if used != entry.file_size:
         raise _refused(f"lies about the size of {name}")
     if checksum != entry.CRC:
         raise _refused(f"is damaged at {name}")
-    return errors, used
+    return broken, used
 
 
 def _check_begin(piece: bytes, name: str, *, is_xml: bool) -> None:
@@ -119,13 +137,21 @@ def _check_begin(piece: bytes, name: str, *, is_xml: bool) -> None:
         raise _refused(f"is not in UTF-8: {name}")
 
 
-def _read_markup(piece: bytes, name: str, room: int) -> set[tuple[int, str]]:
-    """Refuse declarations; return the error cells in a piece of a sheet."""
-    if DECLARATION.search(piece):
+def _read_markup(markup: bytes, name: str, *, looks: bool) -> dict[tuple[int, str], str]:
+    """Refuse declarations; return the cells in a piece of a sheet that only look empty, and what is wrong there."""
+    if DECLARATION.search(markup):
         raise _refused(f"declares entities, which no workbook needs: {name}")
-    if room <= 0 or b't="e"' not in piece:
-        return set()
-    return {(int(row), column.decode()) for column, row in ERROR_CELL.findall(piece)}
+    found: dict[tuple[int, str], str] = {}
+    if not looks:
+        return found
+    for formula in UNCOUNTED.finditer(markup):
+        cell = markup[markup.rfind(b"<", 0, formula.start()) : formula.start()][:200]
+        if not TEXT_CELL.search(cell):
+            place = PLACE.search(cell)
+            found[(int(place[2]), place[1].decode()) if place else (0, "")] = NO_VALUE
+    if b't="e"' in markup or b"t='e'" in markup:
+        found |= {(int(row or 0), column.decode()): ERROR for column, row in ERROR_CELL.findall(markup)}
+    return found
 
 
 def _inflated(file: BinaryIO, entry: zipfile.ZipInfo) -> Iterator[bytes]:

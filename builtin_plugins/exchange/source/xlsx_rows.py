@@ -7,21 +7,25 @@ from itertools import islice
 from typing import Any, BinaryIO, TypeVar
 
 from builtin_plugins.exchange.errors import FileRefusedError
-from builtin_plugins.exchange.source.archive import ErrorCells, check_workbook
+from builtin_plugins.exchange.source.archive import MAX_BROKEN_CELLS, BrokenCells, check_workbook
 from builtin_plugins.exchange.source.batch import Batch, Misfit
 
 T = TypeVar("T")
-RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
+RELATIONS = (
+    "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id",
+    "{http://purl.oclc.org/ooxml/officeDocument/relationships}id",
+)
+"""The second one is that of workbooks in the strict form of the standard."""
 
 
 class XlsxSource:
     """Implements ``Source``; rows are counted as Excel does. Rows without any value are no rows."""
 
     def __init__(self, file: BinaryIO, sheet: str | None = None, header_row: int | None = None) -> None:
-        errors = check_workbook(file)
+        broken = check_workbook(file)
         file.seek(0)
         self._book = _open(file)
-        names = self._book.sheet_names
+        names = _names(self._book)
         if sheet is not None and sheet not in names:
             raise FileRefusedError(
                 f"the workbook has no sheet {sheet[:60]!r}",
@@ -34,7 +38,7 @@ class XlsxSource:
         self.facts: Mapping[str, Any] = {"format": "xlsx", "sheet": self._sheet.name}
         start = self._sheet.start
         self._first_column = 0 if start is None else start[1]
-        self._errors = _by_row(errors, file, self._sheet.name) if errors else {}
+        self._broken = _by_row(broken, file, self._sheet.name) if broken else {}
         self.header, titles = next(self._filled(header_row or 1, 0), (0, None))
         if titles is None:
             raise FileRefusedError(
@@ -50,10 +54,9 @@ class XlsxSource:
             batch = Batch([], [], last=some[-1][0])
             numbers, kept = [], []
             for number, row in some:
-                broken = self._errors.get(number)
-                if broken:
-                    title = self._title(broken)
-                    batch.misfits.append(Misfit(number, title, "", "the cell holds an error of Excel, such as #N/A"))
+                if number in self._broken:
+                    letters, reason = self._broken[number]
+                    batch.misfits.append(Misfit(number, self._title(letters), "", reason))
                     continue
                 numbers.append(number)
                 kept.append(row)
@@ -62,7 +65,7 @@ class XlsxSource:
 
     def _filled(self, start: int, width: int) -> Iterator[tuple[int, list[Any]]]:
         for number, row in enumerate(self._sheet.iter_rows(), start=1):
-            if number >= start and (any(value != "" for value in row) or number in self._errors):
+            if number >= start and (any(value != "" for value in row) or number in self._broken):
                 yield number, row
 
     def _title(self, letters: str) -> str:
@@ -89,6 +92,14 @@ def plain_text(value: Any) -> str:
     return str(value)
 
 
+def _names(book: Any) -> list[str]:
+    """Return the names of the sheets that have cells, those first that people see."""
+    from python_calamine import SheetTypeEnum, SheetVisibleEnum
+
+    sheets = [one for one in book.sheets_metadata if one.typ == SheetTypeEnum.WorkSheet]
+    return [one.name for one in sorted(sheets, key=lambda one: one.visible != SheetVisibleEnum.Visible)]
+
+
 def _open(file: BinaryIO) -> Any:
     from python_calamine import CalamineWorkbook  # a few MiB that only imports of workbooks need
 
@@ -108,8 +119,8 @@ def _parsed(call: Callable[[], T]) -> T:
         ) from error
 
 
-def _by_row(errors: ErrorCells, file: BinaryIO, sheet: str) -> Mapping[int, str]:
-    """Return the first column with an error by row, of the sheet's own entry."""
+def _by_row(broken: BrokenCells, file: BinaryIO, sheet: str) -> Mapping[int, tuple[str, str]]:
+    """Return the first column with a broken cell by row, of the sheet's own entry, and what is wrong there."""
     import zipfile
     from xml.etree import ElementTree
 
@@ -117,9 +128,17 @@ def _by_row(errors: ErrorCells, file: BinaryIO, sheet: str) -> Mapping[int, str]
     with zipfile.ZipFile(file) as archive:
         book = ElementTree.fromstring(archive.read("xl/workbook.xml"))  # noqa: S314 - checked before
         links = ElementTree.fromstring(archive.read("xl/_rels/workbook.xml.rels"))  # noqa: S314
-    wanted = next(
-        (one.get(RELATION) for one in book.iter() if one.tag.endswith("}sheet") and one.get("name") == sheet), ""
-    )
+    sheets = [one for one in book.iter() if one.tag.endswith("}sheet") and one.get("name") == sheet]
+    wanted = next((one.get(name) for one in sheets for name in RELATIONS if one.get(name)), "")
     target = next((str(one.get("Target")) for one in links.iter() if one.get("Id") == wanted), "")
     entry = target.removeprefix("/") if target.startswith("/xl") else f"xl/{target}"
-    return dict(sorted(errors.get(entry, ()), reverse=True))
+    found = broken.get(entry, {})
+    if len(found) >= MAX_BROKEN_CELLS or any(row == 0 for row, _ in found):
+        raise FileRefusedError(
+            f"the sheet {sheet[:60]!r} has too many cells with errors such as #N/A or formulas without their values, "
+            "or does not say where they are",
+            code="exchange.workbook",
+            hint="open it in Excel or LibreOffice, mend it, and save it again",
+        )
+    in_order = sorted(found, key=lambda place: (place[0], len(place[1]), place[1]), reverse=True)
+    return {place[0]: (place[1], found[place]) for place in in_order}

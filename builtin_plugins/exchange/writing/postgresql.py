@@ -81,8 +81,8 @@ class PostgresqlWriter:
         others = len(chunk) - created
         return Counts(created, others, 0) if target.mode is Mode.UPSERT else Counts(created, 0, others)
 
-    def finish(self, connection: "Connection") -> None:
-        """Let a key that the table counts up go on above the greatest one that was imported."""
+    def count_on(self, connection: "Connection") -> None:
+        """Let a key that the table counts up go on above the greatest one that there is; never from a lower one."""
         target = self._target
         serial = target.table.autoincrement_column
         if target.mode is Mode.UPDATE or serial is None or serial.key not in target.names:
@@ -93,11 +93,10 @@ class PostgresqlWriter:
             text("SELECT pg_get_serial_sequence(:table, :column)"), {"table": table, "column": serial.name}
         )
         if sequence is not None:
-            greatest = f"SELECT max({preparer.quote(serial.name)}) FROM {table}"  # noqa: S608 - quoted names
+            greatest = f"SELECT max({preparer.quote(serial.name)}) AS key FROM {table}"  # noqa: S608 - quoted names
             last = f"SELECT last_value FROM {sequence}"  # noqa: S608 - a name that PostgreSQL quoted
-            connection.execute(
-                text(f"SELECT setval(:sequence, greatest(({greatest}), ({last})))"), {"sequence": sequence}
-            )
+            rows = f"FROM ({greatest}) AS greatest WHERE key >= ({last})"
+            connection.execute(text(f"SELECT setval(:sequence, key) {rows}"), {"sequence": sequence})
 
     def _fill_stage(self, connection: "Connection", chunk: Chunk) -> None:
         """Copy the rows into a table of this transaction whose columns have the types of the target's."""

@@ -49,7 +49,7 @@ class RowWriter:
             self._write(connection, row, counts, creates=creates, changes=changes)
         return counts
 
-    def finish(self, connection: "Connection") -> None:
+    def count_on(self, connection: "Connection") -> None:
         """Do nothing: SQLite counts on from the greatest key by itself."""
 
     def _write(

@@ -1,5 +1,6 @@
 """Cells become values: what a locale writes, what a field takes; whole columns at once as cell by cell."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -57,6 +58,7 @@ def read(field: str, cell, locale=ISO, **options):
         ("title", ISO, 1.5, "1.5"),
         ("title", ISO, date(2026, 1, 31), "2026-01-31"),
         ("title", ISO, timedelta(days=1, hours=12), "36:00:00"),
+        ("notes", ISO, '"\\\\u0000"', "\\u0000"),
         ("printed_on", ISO, "2024-02-29", date(2024, 2, 29)),
         ("printed_on", DE, "29.2.2024", date(2024, 2, 29)),
         ("printed_on", DE, "2024-02-29", date(2024, 2, 29)),
@@ -100,6 +102,8 @@ def test_a_cell_means_what_its_locale_says(field, locale, cell, value):
         ("is_new", ISO, "maybe", "neither true nor false"),
         ("title", ISO, "x" * 41, "has 41 characters, at most 40"),
         ("title", ISO, "a\0b", "NUL"),
+        ("notes", ISO, '{"a": "\\ud800"}', "half of a surrogate pair"),
+        ("notes", ISO, '["\\\\\\\\\\u0000"]', "NUL"),
         ("title", ISO, "", "must not be null"),
         ("state", ISO, "LOST", "is none of: NEW, SOLD"),
         ("printed_on", ISO, "2025-02-29", "not in the calendar"),
@@ -172,8 +176,11 @@ def plain(text: str) -> object:
     return text.lower()
 
 
+ODD = replace(ISO, dates=("YYYY-DD-MM", "YYYY-DD-MM HH:mm:ss"))
+
+
 @settings(max_examples=600)
-@given(st.sampled_from(FIELDS), st.sampled_from([ISO, DE, US, FR]), st.lists(LIKELY, min_size=1, max_size=4))
+@given(st.sampled_from(FIELDS), st.sampled_from([ISO, DE, US, FR, ODD]), st.lists(LIKELY, min_size=1, max_size=4))
 def test_what_is_swift_is_what_cell_by_cell_says(field, locale, cells):
     """A column that passes as a whole is right in every cell, and means the same."""
     convert = swift(field, locale)

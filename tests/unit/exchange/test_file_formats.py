@@ -2,8 +2,10 @@
 
 import csv
 import io
+import re
 import zipfile
 
+import openpyxl
 import pytest
 import xlsxwriter
 from hypothesis import given
@@ -213,6 +215,66 @@ def test_a_cell_with_an_error_of_excel_is_a_misfit_not_an_empty_cell():
     _, rows, misfits = read(buffer.getvalue(), Layout(sheet="second"))
     assert [number for number, _ in rows] == [2, 4]
     assert [(one.row, one.field) for one in misfits] == [(3, "net")]
+
+
+def edited(content: bytes, edit) -> bytes:
+    """Return a workbook whose first sheet's markup is what ``edit`` makes of it."""
+    name = "xl/worksheets/sheet1.xml"
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        markup = archive.read(name)
+    return repacked(content, drop={name}, add=[(name, edit(markup))])
+
+
+@pytest.mark.parametrize("edit", [lambda markup: markup, lambda markup: markup.replace(b't="e"', b"t='e'")])
+def test_no_error_of_excel_is_lost_however_many_there_are(edit):
+    buffer = io.BytesIO()
+    book = xlsxwriter.Workbook(buffer, {"in_memory": True})
+    page = book.add_worksheet()
+    page.write_row(0, 0, ["id", "net", "gross"])
+    for number in range(1, 6001):
+        page.write_number(number, 0, number)
+        page.write_formula(number, 1, "=1/0", None, "#DIV/0!")
+        page.write_formula(number, 2, "=1/0", None, "#DIV/0!")
+    book.close()
+    _, rows, misfits = read(edited(buffer.getvalue(), edit), size=10_000)
+    assert (rows, len(misfits)) == ([], 6000)
+
+
+def test_errors_that_say_not_where_they_are_refuse_the_workbook():
+    content = workbook([["id"], [1]])
+    wrong = edited(content, lambda markup: re.sub(rb'<c r="A2"><v>1</v>', b'<c t="e"><v>#N/A</v>', markup))
+    assert "does not say where" in str(refused(wrong))
+
+
+def test_a_formula_whose_value_was_never_stored_is_a_misfit_not_an_empty_cell():
+    book = openpyxl.Workbook()
+    page = book.active
+    for row in (["id", "net", "Text"], [1, "=1+1", "a"], [2, 5, "b"], [3, 5, '=""']):
+        page.append(row)
+    buffer = io.BytesIO()
+    book.save(buffer)
+    content = edited(buffer.getvalue(), lambda markup: markup.replace(b'<c r="C4">', b'<c r="C4" t="str">'))
+    _, rows, misfits = read(content)
+    assert rows == [(3, [2.0, 5.0, "b"]), (4, [3.0, 5.0, ""])]
+    assert [(one.row, one.field) for one in misfits] == [(2, "net")]
+    assert "open it in Excel" in misfits[0].reason
+
+
+def test_the_first_sheet_is_the_first_that_people_see_and_that_has_cells():
+    buffer = io.BytesIO()
+    book = xlsxwriter.Workbook(buffer, {"in_memory": True})
+    hidden = book.add_worksheet("lists")
+    hidden.write_row(0, 0, ["no", "table"])
+    hidden.hide()
+    chart = book.add_chart({"type": "line"})
+    chart.add_series({"values": "=orders!$A$1:$A$2"})
+    book.add_chartsheet("chart").set_chart(chart)
+    page = book.add_worksheet("orders")
+    page.write_row(0, 0, ["id"])
+    page.activate()
+    book.close()
+    assert read(buffer.getvalue())[0] == ["id"]
+    assert read(buffer.getvalue(), Layout(sheet="lists"))[0] == ["no", "table"]
 
 
 def test_a_sheet_is_chosen_by_name():

@@ -30,6 +30,7 @@ def test_the_form_takes_a_file_and_asks_for_the_rights_of_the_resource():
         ({"resource": "shelf.books", "lookups": {"title": "name"}}, "lookups: 'title' refers to no resource"),
         ({"resource": "shelf.books", "lookups": {"maker": "nam"}}, "lookups: 'nam' is no field of shelf.makers"),
         ({"resource": "shelf.books", "lookups": {"x": "name"}}, "lookups: 'x' is no field of shelf.books"),
+        ({"resource": "shelf.copies", "lookups": {"book": "notes"}}, "no record is found by 'notes' of shelf.books"),
     ],
 )
 def test_params_that_contradict_what_is_declared_are_refused_at_once(params, said):
@@ -49,6 +50,7 @@ def test_params_that_contradict_what_is_declared_are_refused_at_once(params, sai
         {"timezone": "Mars/Olympus"},
         {"dates": ["DD.MM"]},
         {"decimal": ",", "thousands": ","},
+        {"yes": ["J", "x"], "no": ["X"]},
         {"max_errors": 0},
         {"header_row": 0},
         {"format": "xls"},
