@@ -1,12 +1,16 @@
 """Who a node is, and the ids it hands out."""
 
+import os
 import secrets
+import struct
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 MILLISECOND = 1_000_000
 """In nanoseconds."""
+POOL_IDS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,13 @@ def new_id() -> str:
     return uuid7(time.time_ns(), secrets.randbits(62))
 
 
+def new_ids() -> Iterator[str]:
+    """Yield ids as ``new_id`` makes them, for many that are made together: random bits are asked for by the hundred."""
+    while True:
+        for (noise,) in struct.iter_unpack("Q", os.urandom(8 * POOL_IDS)):
+            yield uuid7(time.time_ns(), noise >> 2)
+
+
 def new_claim_id() -> str:
     """Return a random UUID: the right to end one attempt, which nobody can guess."""
     return str(uuid.uuid4())
@@ -43,5 +54,5 @@ def uuid7(nanoseconds: int, noise: int) -> str:
     """
     milliseconds, rest = divmod(nanoseconds, MILLISECOND)
     fraction = rest * 4096 // MILLISECOND
-    digits = f"{milliseconds << 80 | 7 << 76 | fraction << 64 | 2 << 62 | noise:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    parts = (milliseconds >> 16, milliseconds & 0xFFFF, fraction, 2 << 14 | noise >> 48, noise & 0xFFFF_FFFF_FFFF)
+    return "%08x-%04x-7%03x-%04x-%012x" % parts  # noqa: UP031 - a third less than format()

@@ -21,7 +21,7 @@ from nocohost.api.errors import (
 from nocohost.api.job import Job
 from nocohost.api.keys import nearest
 from nocohost.api.service import JobType
-from nocohost.node.identity import new_id
+from nocohost.node.identity import new_id, new_ids
 from nocohost.queue.grouping import Grouped
 from nocohost.queue.lookout import Lookout
 from nocohost.queue.payload import checked_payload, digest_of
@@ -98,7 +98,7 @@ class JobQueue:
     ) -> Job:
         """Make one job under ``key`` and return it; see ``nocohost.api.app.Queue.enqueue``."""
         terms = self._terms(key, run_at, priority, group)
-        new, seen = self._new_job(terms, payload, idempotency_key)
+        new, seen = self._new_job(terms, payload, idempotency_key, new_id())
         if connection is None:
             self._refuse_nested(key)
         warnings = await self._warnings(key, connection)
@@ -127,10 +127,10 @@ class JobQueue:
     ) -> Sequence[Job]:
         """Make one job for each payload, all or none; see ``nocohost.api.app.Queue.enqueue_many``."""
         terms = self._terms(key, run_at, priority, group)
-        news = []
+        news, ids = [], new_ids()
         for place, payload in enumerate(payloads, start=1):
             try:
-                news.append(self._new_job(terms, payload, None))
+                news.append(self._new_job(terms, payload, None, next(ids)))
             except PayloadError as error:
                 raise PayloadError(
                     f"payload {place}: {error.message}", hint=error.hint, code=error.code, faults=error.faults
@@ -176,7 +176,7 @@ class JobQueue:
 
     def checked(self, key: str, payload: Any) -> Any:
         """Return the payload as it is stored under ``key``; raises as ``enqueue`` does, and makes no job."""
-        new, _ = self._new_job(self._terms(key, None, None, None), payload, None)
+        new, _ = self._new_job(self._terms(key, None, None, None), payload, None, "")
         return from_json(new.payload)
 
     def _terms(self, key: str, run_at: datetime | None, priority: int | None, group: str | None) -> Terms:
@@ -190,12 +190,12 @@ class JobQueue:
             _checked_text("group", group),
         )
 
-    def _new_job(self, terms: Terms, payload: Any, idempotency_key: str | None) -> tuple[NewJob, Any]:
+    def _new_job(self, terms: Terms, payload: Any, idempotency_key: str | None, job_id: str) -> tuple[NewJob, Any]:
         key, job_type, priority, run_at, group = terms
         text, seen = checked_payload(key, payload, job_type.payload, self._payload_bytes)
         digest = b"" if idempotency_key is None else digest_of(text)
         checked_key = _checked_text("idempotency key", idempotency_key)
-        new = NewJob(new_id(), key, text, priority, run_at, group, checked_key, job_type.unique_seconds, digest)
+        new = NewJob(job_id, key, text, priority, run_at, group, checked_key, job_type.unique_seconds, digest)
         return new, seen
 
     def require_key(self, key: str) -> None:

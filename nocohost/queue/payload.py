@@ -31,11 +31,8 @@ def checked_payload(key: str, payload: Any, model: type[BaseModel] | None, limit
             hint=f"give a JSON object{f' or a {model.__name__}' if model else ''}",
         )
     what = f"the payload of {key}"
-    text = json_text(what, value)
-    seen: Any
-    if model is None:
-        seen = from_json(text)
-    else:
+    text, seen = _strict(what, value)
+    if model is not None:
         seen = read_payload(key, text.encode(), model)
         text = json_text(what, _dumped(key, seen, model))
     # Every character has at least one byte: most texts need not be encoded to see that they are short enough.
@@ -74,19 +71,23 @@ def read_payload(key: str, stored: Any, model: type[BaseModel] | None) -> Any:
 
 def json_value(what: str, value: Any) -> Any:
     """Return ``value`` as strict JSON gives it back; raises ``PayloadError`` naming ``what`` and the place at fault."""
-    return None if value is None else from_json(json_text(what, value))
+    return None if value is None else _strict(what, value)[1]
 
 
 def json_text(what: str, value: Any) -> str:
     """Return ``value`` as strict JSON text; raises ``PayloadError`` naming ``what`` and the place at fault."""
+    return _strict(what, value)[0]
+
+
+def _strict(what: str, value: Any) -> tuple[str, Any]:
+    """Return ``value`` as strict JSON text, and as that gives it back; raises as ``json_text`` does."""
     try:
         text = to_json(value, inf_nan_mode="constants")
         # What JSON does not give back as it was, such as a key that is a number, is looked at closely.
-        if from_json(text, allow_inf_nan=False) == value:
-            return text.decode()
-        fault = _fault(value, "")
+        back = from_json(text, allow_inf_nan=False)
+        fault = "" if back == value else _fault(value, "")
         if not fault:
-            return text.decode()
+            return text.decode(), back
     except RecursionError:
         fault = "nested too deeply"
     except (ValueError, TypeError) as error:  # a lone surrogate, a cycle, deeper than the reader goes, an odd mapping

@@ -1,12 +1,13 @@
 """Ids: unique, and in order of time."""
 
 import uuid
+from itertools import islice
 from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nocohost.node.identity import new_claim_id, new_id, new_identity, uuid7
+from nocohost.node.identity import POOL_IDS, new_claim_id, new_id, new_identity, new_ids, uuid7
 
 
 def test_an_id_is_a_canonical_uuid_of_version_7() -> None:
@@ -48,6 +49,14 @@ def test_ids_made_one_after_the_other_are_in_order() -> None:
     ids = [new_id() for _ in range(5)]
     prefixes = [text[:18] for text in ids]  # instants; within a quarter of a microsecond noise decides
     assert prefixes == sorted(prefixes)
+
+
+def test_many_ids_made_together_are_as_those_made_one_by_one() -> None:
+    ids = list(islice(new_ids(), 2 * POOL_IDS + 1))
+    assert len(set(ids)) == len(ids)
+    assert {(len(text), UUID(text).version, UUID(text).variant) for text in ids} == {(36, 7, uuid.RFC_4122)}
+    assert [text[:18] for text in ids] == sorted(text[:18] for text in ids)
+    assert len({text[24:] for text in ids}) == len(ids)
 
 
 def test_every_boot_of_a_node_is_another() -> None:
