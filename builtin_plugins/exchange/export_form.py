@@ -26,7 +26,7 @@ def _encoding(name: str) -> str:
 class ExportParams(BaseModel):
     """The params of a task of the kind ``export``."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     resource: Annotated[str, Field(min_length=1, max_length=200)] = Field(description="What is exported: shop.orders")
     format: Literal["csv", "xlsx", "jsonl", "parquet"] = Field(default="csv", description="What the file is")

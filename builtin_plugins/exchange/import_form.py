@@ -36,7 +36,7 @@ def _date(form: str) -> str:
 class ImportParams(BaseModel):
     """The params of a task of the kind ``import``."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     resource: Name = Field(description="Where the rows go, such as shop.orders")
     mode: Mode = Field(default=Mode.INSERT, description="What to do with a row whose key a record has already")

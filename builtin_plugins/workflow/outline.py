@@ -12,7 +12,7 @@ LONGEST = 10 * 366 * 86_400.0
 class Outline(BaseModel):
     """No other fields are taken."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 class DefinitionFields(Outline):

@@ -54,7 +54,7 @@ Instant = Annotated[AwareDatetime, BeforeValidator(_must_be_text), AfterValidato
 class NewJob(BaseModel):
     """The body of ``POST /api/v1/jobs``."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
 
     key: str = Field(max_length=200, description="service key, noun:verb", examples=["shop:invoice"])
     payload: dict[str, Any] = Field(description="a JSON object that fits the job type of the key")

@@ -24,7 +24,7 @@ MOST_JOBS = 100_000
 class JobSelection(BaseModel):
     """The body of ``POST /api/v1/jobs/retry``, ``/cancel`` and ``/drop``: which jobs."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
 
     key: str = Field(max_length=200, description="service key, noun:verb")
     state: JobState = Field(strict=False, description="the state the jobs are in")

@@ -25,7 +25,7 @@ PROBLEMS = (400, 404)
 class Drain(BaseModel):
     """The body of ``POST /api/v1/queues/{key}/drain``."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
 
     within_seconds: float = Field(
         DRAIN_SECONDS, ge=0, le=86_400, allow_inf_nan=False, description="what runs after that is released, uncharged"

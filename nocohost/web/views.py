@@ -3,17 +3,23 @@
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 
-class WarningView(BaseModel):
+class View(BaseModel):
+    """What all have in common: they are built when they are first used, which a node without requests never does."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
+class WarningView(View):
     """Something that is done all the same, but that somebody should know."""
 
     code: str
     message: str
 
 
-class JobView(BaseModel):
+class JobView(View):
     """One job.
 
     ``state`` and all that belongs to it are null when an idempotency key has outlived its job and the job's history.
@@ -37,14 +43,14 @@ class JobView(BaseModel):
     warnings: list[WarningView]
 
 
-class JobPageView(BaseModel):
+class JobPageView(View):
     """Some jobs, newest first."""
 
     items: list[JobView]
     next: str | None = Field(description="give it as after; null on the last page")
 
 
-class RefusedJobsView(BaseModel):
+class RefusedJobsView(View):
     """Jobs that fitted and were left as they were."""
 
     code: Literal["moved", "busy"]
@@ -52,7 +58,7 @@ class RefusedJobsView(BaseModel):
     message: str
 
 
-class ChangedJobsView(BaseModel):
+class ChangedJobsView(View):
     """What came of changing many jobs; ``changed``, ``left`` and the refused add up to ``matched``."""
 
     matched: int = Field(description="jobs that fitted when they were counted")
@@ -61,7 +67,7 @@ class ChangedJobsView(BaseModel):
     refused: list[RefusedJobsView] = Field(description="why some were not changed; empty when all were")
 
 
-class ReasonView(BaseModel):
+class ReasonView(View):
     """One thing that holds of a job."""
 
     code: Literal[
@@ -70,7 +76,7 @@ class ReasonView(BaseModel):
     message: str = Field(description="what holds, and what to do about it")
 
 
-class ExplanationView(BaseModel):
+class ExplanationView(View):
     """Why a job stands where it does."""
 
     id: str
@@ -78,7 +84,7 @@ class ExplanationView(BaseModel):
     reasons: list[ReasonView]
 
 
-class NodeView(BaseModel):
+class NodeView(View):
     """One node."""
 
     id: str = Field(description="boot id, new at every start")
@@ -96,14 +102,14 @@ class NodeView(BaseModel):
     stop_requested: bool = Field(description="somebody asked it to drain and to end")
 
 
-class NodePageView(BaseModel):
+class NodePageView(View):
     """The nodes that are known."""
 
     items: list[NodeView]
     next: str | None
 
 
-class ScheduleView(BaseModel):
+class ScheduleView(View):
     """One schedule."""
 
     name: str
@@ -120,14 +126,14 @@ class ScheduleView(BaseModel):
     paused_at: datetime | None
 
 
-class SchedulePageView(BaseModel):
+class SchedulePageView(View):
     """Some schedules, by name."""
 
     items: list[ScheduleView]
     next: str | None = Field(description="give it as after; null on the last page")
 
 
-class FieldView(BaseModel):
+class FieldView(View):
     """One field of a resource."""
 
     name: str
@@ -155,7 +161,7 @@ class FieldView(BaseModel):
     operators: list[str] = Field(description="what a filter may ask of it")
 
 
-class ResourceView(BaseModel):
+class ResourceView(View):
     """A table that a plugin shares."""
 
     name: str
@@ -166,14 +172,14 @@ class ResourceView(BaseModel):
     fields: list[FieldView]
 
 
-class ResourcePageView(BaseModel):
+class ResourcePageView(View):
     """The resources that the caller may read."""
 
     items: list[ResourceView]
     next: str | None
 
 
-class ScalingView(BaseModel):
+class ScalingView(View):
     """How much work a key has now."""
 
     key: str
@@ -183,7 +189,7 @@ class ScalingView(BaseModel):
     oldest_seconds: float = Field(description="how long the oldest of the runnable has been due; 0 without one")
 
 
-class CoverageView(BaseModel):
+class CoverageView(View):
     """One service key: who serves it, and how much work waits."""
 
     key: str
@@ -197,7 +203,7 @@ class CoverageView(BaseModel):
     oldest_seconds: float = Field(description="how long the oldest due job has been due")
 
 
-class CoveragePageView(BaseModel):
+class CoveragePageView(View):
     """The coverage of every key that is known."""
 
     items: list[CoverageView]
@@ -215,7 +221,7 @@ class QueueView(CoverageView):
     last_served_at: datetime | None = Field(description="to within a minute or two")
 
 
-class QueuePageView(BaseModel):
+class QueuePageView(View):
     """The queue of every key that is known."""
 
     items: list[QueueView]

@@ -13,7 +13,7 @@ YEARS = 100 * 366 * 86_400.0
 class Params(BaseModel):
     """The fields of a step: no others are taken."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 class CalculateParams(Params):
