@@ -1,19 +1,39 @@
 """Fixtures for the whole tree: few, and typed."""
 
+import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import psutil
 import pytest
 from plugins.wheels import Wheel, install
 
 pytest_plugins = ("database_fixtures", "verb_fixtures")
 
+MEMORY = Path("/dev/shm")
+ENOUGH = 4 * 2**30
+"""A run leaves one or two gigabytes of files behind, and as much must be left for everybody else."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
-    """With ``-n``: give whole files to the workers, in order: the long ones come first, and chaos is not last."""
+    """Keep throwaway files in memory where there is much of it: databases are made and dropped by the thousand.
+
+    With ``-n``: give whole files to the workers, in order: the long ones come first, and chaos is not last.
+    """
+    if "TMPDIR" not in os.environ and has_room(MEMORY):
+        os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
     if getattr(config.option, "dist", "no") == "load":
         config.option.dist = "loadfile"
         config.option.loadscopereorder = False
+
+
+def has_room(memory: Path) -> bool:
+    """Tell whether the files of a run fit into this file system, and the memory behind it, and may be executed."""
+    if not memory.is_dir() or not os.access(memory, os.W_OK) or os.statvfs(memory).f_flag & os.ST_NOEXEC:
+        return False
+    return min(shutil.disk_usage(memory).free, psutil.virtual_memory().available / 2) >= ENOUGH
 
 
 @pytest.fixture(scope="session")

@@ -18,10 +18,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nocohost.node.clock import SystemClock
 from nocohost.store.engine import database_url, make_sync_engine
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 VARIABLE = "NOCOHOST_TEST_PG_BIN"
 ACCOUNTS = ("postgres", "nobody")
@@ -59,6 +62,7 @@ class PostgresServer:
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
         self._follower: subprocess.Popen[bytes] | None = None
+        self._engine: Engine | None = None
         self.port = _free_port()
         self.password = secrets.token_hex(16)
 
@@ -99,6 +103,9 @@ class PostgresServer:
 
     def stop(self) -> None:
         """Stop at once, as a crash would, and keep the data."""
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
         if self._process is not None:
             if self._process.poll() is None:
                 self._process.send_signal(signal.SIGQUIT)
@@ -129,9 +136,17 @@ class PostgresServer:
 
     def execute(self, statement: str, *, database: str = "postgres") -> None:
         """Run one statement as the superuser, committed by itself."""
-        engine = make_sync_engine(database_url(self.socket_url(database)), clock=SystemClock(), synchronous="full")
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        if database == "postgres":
+            self._engine = engine = self._engine or self._make_engine(database, pool_size=1)
+        else:
+            engine = self._make_engine(database)
+        with engine.connect() as connection:
             connection.exec_driver_sql(statement)
+
+    def _make_engine(self, database: str, *, pool_size: int | None = None) -> "Engine":
+        url = database_url(self.socket_url(database))
+        engine = make_sync_engine(url, clock=SystemClock(), synchronous="full", pool_size=pool_size)
+        return engine.execution_options(isolation_level="AUTOCOMMIT")
 
     def _initialise(self) -> None:
         password = self.directory / "password"
@@ -158,6 +173,7 @@ class PostgresServer:
             "max_connections": 200,
             "authentication_timeout": "5s",  # a client that went away while it connected holds up DROP DATABASE
             "shared_buffers": "32MB",
+            "max_wal_size": "128MB",  # the data may be in memory
             "jit": "off",
             "timezone": "UTC",
         }
