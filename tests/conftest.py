@@ -20,13 +20,20 @@ ENOUGH = 4 * 2**30
 def pytest_configure(config: pytest.Config) -> None:
     """Keep throwaway files in memory where there is much of it: databases are made and dropped by the thousand.
 
+    Hundreds of processes are started, too: they may keep what they have compiled.
     With ``-n``: give whole files to the workers, in order: the long ones come first, and chaos is not last.
     """
     if "TMPDIR" not in os.environ and has_room(MEMORY):
         os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if getattr(config.option, "dist", "no") == "load":
         config.option.dist = "loadfile"
         config.option.loadscopereorder = False
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Answer ``-n auto``: one worker more than there are cores, for tests wait for processes and for time to pass."""
+    return min(os.cpu_count() or 1, 7) + 1
 
 
 def has_room(memory: Path) -> bool:

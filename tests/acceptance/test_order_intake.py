@@ -30,7 +30,7 @@ async def warehouse():
 
     application = web.Application()
     application.router.add_post("/orders", answer)
-    runner = web.AppRunner(application)
+    runner = web.AppRunner(application, shutdown_timeout=0.01)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     yield f"http://127.0.0.1:{runner.addresses[0][1]}/orders", told

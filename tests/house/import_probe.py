@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-LIBRARIES = ("aiohttp.web", "alembic.command", "click", "pluggy", "prometheus_client", "psutil", "pydantic",
-             "pytest", "sqlalchemy.ext.asyncio", "structlog", "yaml")  # fmt: skip
+LIBRARIES = ("aiohttp.web", "alembic.command", "click", "cronsim", "pluggy", "prometheus_client", "psutil",
+             "pydantic.types", "pytest", "sqlalchemy.dialects.sqlite.aiosqlite", "sqlalchemy.ext.asyncio", "structlog",
+             "yaml")  # fmt: skip
 """Loaded once before the forks, so that a hundred imports take seconds."""
 
 DEEDS = {

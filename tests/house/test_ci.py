@@ -75,7 +75,7 @@ def test_the_marked_command_of_readme_sets_everything_up():
     assert "-m venv" in commands[0]
     assert ".[test]" in commands[0]
     assert "./tests/plugins/acme_shop" in commands[0]
-    assert commands[0].endswith(".venv/bin/pytest -n 2")
+    assert commands[0].endswith(".venv/bin/pytest -n auto")
 
 
 def test_every_hook_before_a_commit_is_a_step_of_ci_too():

@@ -3,7 +3,7 @@
 Nothing is timed. What a statement costs is counted: in steps of SQLite's machine, in blocks that PostgreSQL touches.
 """
 
-from asyncio import gather
+from asyncio import gather, to_thread
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from math import ceil
@@ -49,12 +49,18 @@ Run = Callable[[AsyncConnection], Awaitable[object]]
 async def park(
     database: SqlDatabase, count: int, key: str = PARKED_KEY, *, priority: int = 0, name: str | None = None
 ) -> None:
-    """Fill a key with due jobs, in ``GROUPS`` groups when they have a name."""
+    """Fill a key with due jobs, in ``GROUPS`` groups when they have a name; however long it takes."""
     sql = text(POSTGRESQL if database.dialect == "postgresql" else SQLITE)
-    async with database.begin() as connection:
-        given = {"key": key, "count": count, "priority": priority, "name": name, "groups": GROUPS}
-        await connection.execute(sql, given)
-        await connection.execute(text("ANALYZE"))
+    given = {"key": key, "count": count, "priority": priority, "name": name, "groups": GROUPS}
+
+    def fill() -> None:
+        engine = database.open_sync(limited=False)
+        with engine.begin() as connection:
+            connection.execute(sql, given)
+            connection.execute(text("ANALYZE"))
+        engine.dispose()
+
+    await to_thread(fill)
 
 
 async def cost(database: SqlDatabase, run: Run) -> int:
