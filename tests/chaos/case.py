@@ -236,6 +236,17 @@ class Case:
         spans = self.roomy if must_run_apart else [span for _, span in self.well]
         return uncovered(span, spans) if self.well else 0.0
 
+    def full(self, span: Span, story: Story) -> float:
+        """Return for how much of the span no node that works had a slot left for the key of the job."""
+        taken: dict[Process, list[Span]] = defaultdict(list)
+        for other in self.stories.values():
+            if other.row.get("key") == story.row.get("key"):
+                for attempt in other.attempts:
+                    taken[attempt.process].append((attempt.began, self.over(attempt)))
+        slots = self.evidence.timing.slots
+        spans = [one for process, up in self.well for one in free_spans(up, taken.get(process, ()), slots)]
+        return uncovered(span, spans) if self.well else 0.0
+
     def _attempts(self) -> Iterator[Attempt]:
         ends = {
             (line["job"], line["fence"], line["name"], line["pid"]): line

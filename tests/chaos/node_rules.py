@@ -145,7 +145,8 @@ def handed_back(case: Case, process: tuple[str, int], begun: float) -> Iterator[
             if attempt.process != process or attempt.outcome != "interrupted" or after is None or attempt.ended is None:
                 continue
             span = (attempt.ended, after.began)
-            allowed = case.evidence.timing.lease_seconds + case.starved(span) + case.unattended(span, story)
+            unserved = max(case.unattended(span, story), case.full(span, story))
+            allowed = case.evidence.timing.lease_seconds + case.starved(span) + unserved
             is_away = any(meet(span, outage) for outage in case.outages)
             may_wait = is_away or disturbed(case, after, span)
             if attempt.ended > begun and span[1] - span[0] > allowed and not may_wait:

@@ -37,6 +37,8 @@ class Timing:
     drain_seconds: float = 1.0
     places: int = 2
     """How many children a node runs at a time for the sake of their jobs."""
+    slots: int = 10
+    """How many jobs of a key a node runs at a time."""
 
 
 @dataclass(frozen=True)

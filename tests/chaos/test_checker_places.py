@@ -1,4 +1,4 @@
-"""The checker against histories of jobs that must run in a child of their own, for which a node needs a place."""
+"""The checker against histories of jobs that wait: for a place in a child of their own, or for a slot of their key."""
 
 import pytest
 from test_checker import NODE, OTHER, PIDS, killed, sound
@@ -56,3 +56,27 @@ def in_children(*spans):
 def test_a_node_that_runs_more_children_than_it_has_places():
     assert in_children((10.0, 14.0), (11.0, 12.0), (12.5, 15.0)).rules() == []
     assert in_children((10.0, 14.0), (11.0, 13.0), (12.5, 15.0)).rules() == ["P5 places"]
+
+
+def handed_back(busy, key="chaos:quick", slots=10):
+    """A job that a drain hands back at 31.2 begins at 36 on ``node-5``, whose slots were busy meanwhile with others."""
+    tale = sound().harmed(5.0, "ready", "node-5", works=True).harmed(30.0, "roll", OTHER)
+    tale.harmed(31.5, "ended", OTHER, exit=0).harmed(31.5, "rolled", OTHER, exit=0)
+    tale.accepted("Z", "z").ran("z", node=OTHER, began=29.0, ended=31.2, outcome="interrupted")
+    tale.ran("z", 2, "node-5", began=36.0, ended=37.0).done("z", 2, "node-5")
+    for number in range(slots):
+        job = f"y{number}"
+        tale.accepted(job.upper(), job).ran(job, node="node-5", began=29.5, ended=busy).done(
+            job, node="node-5", key=key
+        )
+    return tale
+
+
+def test_a_job_handed_back_may_wait_while_every_slot_of_its_key_is_taken():
+    assert handed_back(busy=35.9).rules() == [], "there was none"
+    assert handed_back(busy=31.5).rules() == ["P6 drain"], "they were free again for long"
+    assert handed_back(busy=35.9, slots=9).rules() == ["P6 drain"], "there was one"
+    assert handed_back(busy=35.9, key="chaos:order").rules() != [], "they were of another key"
+    other = handed_back(busy=35.9)
+    other.nemesis.append({"t": 5.0, "w": 5.0, "what": "ready", "node": "node-4", "pid": 44, "works": True})
+    assert other.rules() == ["P6 drain"], "another node had all of its own"
