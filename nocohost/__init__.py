@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     from nocohost.store.types import Instant as Instant
     from nocohost.store.types import JsonText as JsonText
     from nocohost.web.downloads import send_file as send_file
+    from nocohost.web.event_stream import stream_changes as stream_changes
     from nocohost.web.json_body import fit_model as fit_model
     from nocohost.web.json_body import read_model as read_model
     from nocohost.web.json_body import strict_loads as strict_loads
@@ -150,6 +151,7 @@ _HOMES: Mapping[str, tuple[str, ...]] = {
     "cli.app": ("pass_app",),
     "store.types": ("Instant", "JsonText"),
     "web.downloads": ("send_file",),
+    "web.event_stream": ("stream_changes",),
     "web.json_body": ("fit_model", "read_model", "strict_loads"),
     "web.keys": ("APP", "PRINCIPAL"),
     "web.query": ("MAX_PAGE_ITEMS", "idempotency_key", "is_id", "page_items", "read_query"),
@@ -245,6 +247,7 @@ __all__ = [
     "receive_form",
     "route",
     "send_file",
+    "stream_changes",
     "strict_loads",
 ]
 

@@ -1,5 +1,7 @@
 """``/api/v1/tasks`` and ``/api/v1/task-kinds``; loaded only on nodes that serve requests."""
 
+from typing import Any
+
 from aiohttp import hdrs, web
 
 from builtin_plugins.async_task.bodies import read_task, task_id
@@ -19,9 +21,9 @@ from builtin_plugins.async_task.descriptions import (
 from builtin_plugins.async_task.desk import OPERATE, Desk
 from builtin_plugins.async_task.error_file import error_csv
 from builtin_plugins.async_task.errors import TaskConflictError, TaskNotFoundError
-from builtin_plugins.async_task.events import stream_events
 from builtin_plugins.async_task.kinds import task_forms
 from builtin_plugins.async_task.listing import ListQuery, list_page
+from builtin_plugins.async_task.records import OPEN
 from builtin_plugins.async_task.settings import TaskSettings
 from builtin_plugins.async_task.standing import Standing
 from builtin_plugins.async_task.stream import Watch
@@ -37,6 +39,7 @@ from nocohost import (
     page_items,
     read_query,
     send_file,
+    stream_changes,
 )
 
 CREATE = "task.create"
@@ -133,7 +136,16 @@ class TaskRoutes:
     async def follow_events(self, request: web.Request) -> web.StreamResponse:
         """Send the task and each change of it as server-sent events."""
         read_query(request, ())
-        return await stream_events(request, self._watch, await self._find(request))
+        last = await self._find(request)
+
+        async def look() -> dict[str, Any] | None:
+            nonlocal last
+            found = await self._watch.look(last.row.id, last)
+            last = found or last
+            return None if found is None else task_json(found)
+
+        with self._watch.watching(last.row.id):
+            return await stream_changes(request, task_json(last), look, lambda task: task["state"] not in OPEN)
 
     async def list_kinds(self, request: web.Request) -> web.Response:
         """List the kinds of tasks, with the schema of their params."""

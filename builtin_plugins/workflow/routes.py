@@ -1,6 +1,7 @@
 """``/api/v1/workflows``, ``/api/v1/executions`` and the webhooks; loaded only on nodes that serve requests."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -17,11 +18,10 @@ from builtin_plugins.workflow.bodies import (
     read_body,
 )
 from builtin_plugins.workflow.errors import ExecutionNotFoundError
-from builtin_plugins.workflow.events import stream_events
 from builtin_plugins.workflow.execution_desk import ExecutionDesk, Shown, not_found
 from builtin_plugins.workflow.hooks import HOOK, Hooks
 from builtin_plugins.workflow.library import Library
-from builtin_plugins.workflow.records import STATES, find_executions, list_executions
+from builtin_plugins.workflow.records import OPEN, STATES, find_executions, list_executions
 from builtin_plugins.workflow.schema import definition_schema
 from builtin_plugins.workflow.versions import find_version, find_workflow, list_versions, list_workflows
 from builtin_plugins.workflow.view import (
@@ -31,6 +31,7 @@ from builtin_plugins.workflow.view import (
     version_json,
     workflow_json,
 )
+from builtin_plugins.workflow.watch import Watch
 from builtin_plugins.workflow.workflow_desk import WorkflowDesk
 from nocohost import (
     PRINCIPAL,
@@ -44,6 +45,7 @@ from nocohost import (
     page_items,
     read_query,
     route,
+    stream_changes,
 )
 
 READ = "workflow.read"
@@ -138,6 +140,7 @@ class ExecutionRoutes:
     def __init__(self, app: App, library: Library) -> None:
         self._app = app
         self._desk = ExecutionDesk(app, library)
+        self._watch = Watch(app, self._json_if_there)
 
     async def start(self, request: web.Request) -> web.Response:
         """Start an execution: 202 with it and its ``Location``, or 200 once it has ended."""
@@ -216,14 +219,15 @@ class ExecutionRoutes:
         """Send the execution and each change of it as server-sent events."""
         read_query(request, ())
         found = await self._allowed(request)
+        last = await self._json(found)
 
-        async def look() -> dict[str, Any] | None:
-            try:
-                return await self._json(found)
-            except ExecutionNotFoundError:
-                return None
+        async def look() -> Mapping[str, Any] | None:
+            nonlocal last
+            new = await self._watch.look(found, last)
+            last = new or last
+            return new
 
-        return await stream_events(request, await self._json(found), look)
+        return await stream_changes(request, last, look, lambda execution: execution["state"] not in OPEN)
 
     async def _allowed(self, request: web.Request) -> str:
         """Return the id in the path; somebody else's is not found."""
@@ -237,8 +241,14 @@ class ExecutionRoutes:
     async def _answered(self, found: str, status: int) -> web.Response:
         return _answer(await self._desk.whole(found), status)
 
-    async def _json(self, found: str) -> dict[str, Any]:
+    async def _json(self, found: str) -> Mapping[str, Any]:
         return execution_json(await self._desk.whole(found))
+
+    async def _json_if_there(self, found: str) -> Mapping[str, Any] | None:
+        try:
+            return await self._json(found)
+        except ExecutionNotFoundError:
+            return None
 
 
 def _answer(shown: Shown, status: int) -> web.Response:
