@@ -2,7 +2,7 @@
 
 import gc
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, select, text
 
 from builtin_plugins.async_task import BlockingTask, TaskFailedError, TaskKind, TaskResult
 from builtin_plugins.exchange.export_form import ExportParams
-from builtin_plugins.exchange.output.csv_copy import copy_csv
+from builtin_plugins.exchange.output.csv_copy import copy_csv, is_stored_as_shown
 from builtin_plugins.exchange.output.csv_rows import write_csv
 from builtin_plugins.exchange.output.failure import ExportFailedError
 from builtin_plugins.exchange.output.json_rows import write_json
@@ -99,12 +99,13 @@ class Export:
         counted = self._sheet.statement.order_by(None).subquery()
         self._total = self._connection.scalar(select(func.count()).select_from(counted)) or 0
         self._task.progress(0, self._total, "rows")
-        if self._sheet.params.format == "csv" and self._connection.dialect.name == "postgresql":
+        copies = self._sheet.params.format == "csv" and self._connection.dialect.name == "postgresql"
+        if copies and is_stored_as_shown(self._sheet):
             told = {}
             copy_csv(self._sheet, file, self._connection, self._passed)
         else:
-            batches = self._counted(self._sheet.batches(self._app, self._connection))
-            told = OUTPUTS[self._sheet.params.format](self._sheet, file, batches)
+            with closing(self._sheet.batches(self._app, self._connection)) as batches:
+                told = OUTPUTS[self._sheet.params.format](self._sheet, file, self._counted(batches))
         self._task.progress(self._done, self._total, "rows")
         return {"rows": self._done, **told}
 

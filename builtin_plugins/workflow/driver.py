@@ -6,7 +6,7 @@ holds what has ended and what begins next; steps with an effect run after the co
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -69,7 +69,7 @@ class Driver:
         self._outcomes = Outcomes(progress, self._steps)
         self._effects = Effects(app)
         self._settings = app.settings(WorkflowSettings)
-        self._due: datetime | None = None
+        self._away = timedelta()
         self._must_look = bool(progress.rows) or row.cancel_requested
         self._is_stored_running = row.state == "running"
 
@@ -77,9 +77,9 @@ class Driver:
     def _has_effects(self) -> bool:
         return bool(self._effects.places)
 
-    async def drive(self, pokes: Pokes, due: datetime | None = None) -> None:
-        """Go on with the execution; ``due`` is an instant that has come by the database's clock."""
-        self._due = due
+    async def drive(self, pokes: Pokes, away: timedelta) -> None:
+        """Go on with the execution; ``away`` is how far the database's clock is ahead of this machine's."""
+        self._away = away
         now = self._now()
         if self._row.started_at is None:
             seconds = self._definition.timeout_seconds or self._settings.timeout_seconds
@@ -265,7 +265,8 @@ class Driver:
         if end.state != "succeeded":
             for child in await open_children(connection, self._row.id):
                 await request_cancel(self._app, connection, child, f"its parent {end.state}")
-        await end_execution(self._app, connection, self._row, end.state, end.reason, end.output)
+        now = self._progress.now
+        await end_execution(self._app, connection, self._row, end.state, end.reason, end.output, now=now)
 
     async def _stop(self, connection: "AsyncConnection", rows: Sequence[StepRow]) -> None:
         """Stop what steps run or wait for that nobody waits for any more."""
@@ -333,8 +334,7 @@ class Driver:
         return None if at is None else max(0.0, (at - self._now()).total_seconds())
 
     def _now(self) -> datetime:
-        now = self._app.clock.now()
-        return now if self._due is None else max(now, self._due)
+        return self._app.clock.now() + self._away
 
 
 def _is_absent(row: StepRow) -> bool:

@@ -1,8 +1,7 @@
 """The half of workflows that only runs where ``workflow:process`` is served: jobs become drivers of executions."""
 
-from collections.abc import Iterable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import update
@@ -13,10 +12,9 @@ from builtin_plugins.workflow.library import Library
 from builtin_plugins.workflow.outside import EXPECT, OUTSIDE
 from builtin_plugins.workflow.pokes import Pokes
 from builtin_plugins.workflow.progress import Progress
-from builtin_plugins.workflow.records import OPEN, ExecutionRow, find_execution, load_steps
+from builtin_plugins.workflow.records import OPEN, ExecutionRow, find_at, load_steps
 from builtin_plugins.workflow.standstill import Standstill
 from builtin_plugins.workflow.starting import POKE, end_execution
-from builtin_plugins.workflow.step_row import StepRow
 from builtin_plugins.workflow.step_runs import StepRuns
 from builtin_plugins.workflow.tables import executions
 from builtin_plugins.workflow.writing import StepWriter
@@ -52,11 +50,11 @@ class Engine:
             return Snooze(AWAY_SECONDS)
 
     async def _drive(self, job: Job, execution_id: str, due: datetime | None) -> Any:
-        row, steps = await self._load(execution_id)
+        row, progress, away = await self._load(execution_id, due)
         if row is not None and row.is_open and row.driver != job.id:
             if not await self._take(job, execution_id):
                 return None
-            row, steps = await self._load(execution_id)
+            row, progress, away = await self._load(execution_id, due)
         if row is None or not row.is_open:
             return None
         if row.timer == job.id:
@@ -68,27 +66,27 @@ class Engine:
                     found = await self._library.find(connection, row.workflow, row.version)
         except WorkflowNotFoundError as error:
             async with job.transaction() as connection:
-                await end_execution(self._app, connection, row, "failed", error.message)
+                await end_execution(self._app, connection, row, "failed", error.message, now=progress.now)
             return None
         except DefinitionError as error:
-            return None if await self._standstill.keep(job, row, self._progress(steps, due), error) else Snooze(0)
-        progress = self._progress(steps, due)
-        await Driver(self._app, self._runs, (self._library, self._writer), job, row, found, progress).drive(
-            self._pokes, due
-        )
+            return None if await self._standstill.keep(job, row, progress, error) else Snooze(0)
+        driver = Driver(self._app, self._runs, (self._library, self._writer), job, row, found, progress)
+        await driver.drive(self._pokes, away)
         if any(step.state == "waiting" and step.type in OUTSIDE for step in progress.rows.values()):
             await self._app.signals.send(EXPECT)
         return None
 
-    def _progress(self, steps: Iterable[StepRow], due: datetime | None) -> Progress:
-        now = self._app.clock.now()
-        return Progress(steps, node=self._app.node.name, now=now if due is None else max(now, due))
+    async def _load(self, execution_id: str, due: datetime | None) -> tuple[ExecutionRow | None, Progress, timedelta]:
+        """Return an execution, its steps, and how far the database's clock is ahead of this machine's.
 
-    async def _load(self, execution_id: str) -> tuple[ExecutionRow | None, Any]:
+        The latter decides when a wait is over; ``due`` is an instant that has come by it.
+        """
+        here = self._app.clock.now()
         async with self._writer.room, self._app.database.connect() as connection:
-            row = await find_execution(connection, execution_id)
+            row, now = await find_at(connection, execution_id, here)
             steps = [] if row is None or row.started_at is None else await load_steps(connection, execution_id)
-        return row, steps
+        now = now if due is None else max(now, due)
+        return row, Progress(steps, node=self._app.node.name, now=now), now - here
 
     async def _take(self, job: Job, execution_id: str) -> bool:
         """Become the driver of an execution that has none; tell the one that it has."""

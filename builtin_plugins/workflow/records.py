@@ -3,12 +3,12 @@
 import secrets
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from builtin_plugins.workflow.step_row import StepRow
@@ -60,6 +60,7 @@ STEP_NAMES = tuple(one.name for one in fields(StepRow))
 STEP_COLUMNS = tuple(steps.c[name] for name in STEP_NAMES)
 FIND = select(*SHOWN).where(executions.c.id == bindparam("at_id"))
 """Made once: making a statement takes as long as sending it."""
+FIND_AT = FIND.add_columns(func.clock_timestamp())
 FIND_STEPS = select(*STEP_COLUMNS).where(steps.c.execution == bindparam("at_id")).order_by(steps.c.number)
 PLACE = ("execution", "path", "iteration")
 ENDING = ("state", "reason", "output", "started_at", "deadline_at", "finished_at")
@@ -91,6 +92,16 @@ async def find_execution(connection: "AsyncConnection", execution_id: str) -> Ex
     """Return an execution, None without one."""
     row = (await connection.execute(FIND, {"at_id": execution_id})).first()
     return None if row is None else ExecutionRow(*row)
+
+
+async def find_at(
+    connection: "AsyncConnection", execution_id: str, now: datetime
+) -> tuple[ExecutionRow | None, datetime]:
+    """Return an execution, and the instant by the database's clock; ``now`` where that is this machine's."""
+    if connection.dialect.name != "postgresql":
+        return await find_execution(connection, execution_id), now
+    row = (await connection.execute(FIND_AT, {"at_id": execution_id})).first()
+    return (None, now) if row is None else (ExecutionRow(*row[:-1]), row[-1].astimezone(UTC))
 
 
 async def find_executions(connection: "AsyncConnection", ids: Collection[str]) -> dict[str, ExecutionRow]:

@@ -61,9 +61,10 @@ async def _settle(app: App, execution_id: str, driver: str, report: JobReport | 
         if row is None:
             return 0
         if report is not None and report.state is JobState.CANCELLED:
-            await end_execution(app, connection, row, "cancelled", "its job was cancelled")
+            await end_execution(app, connection, row, "cancelled", "its job was cancelled", now=app.clock.now())
         elif report is not None and report.state is JobState.DEAD:
-            await end_execution(app, connection, row, "failed", report.last_error or "its job became a dead letter")
+            reason = report.last_error or "its job became a dead letter"
+            await end_execution(app, connection, row, "failed", reason, now=app.clock.now())
         else:
             job = await app.queue.enqueue(KEY, {"execution": execution_id}, connection=connection)
             await connection.execute(update(executions).where(executions.c.id == execution_id).values(driver=job.id))

@@ -96,4 +96,4 @@ class Standstill:
         await write_steps(connection, [(row.id, *progress.take_changes())])
         for child in await open_children(connection, row.id):
             await request_cancel(self._app, connection, child, f"its parent {state}")
-        await end_execution(self._app, connection, row, state, reason)
+        await end_execution(self._app, connection, row, state, reason, now=progress.now)

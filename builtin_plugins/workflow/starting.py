@@ -101,10 +101,16 @@ async def wake(app: App, connection: "AsyncConnection", execution_id: str, *, pr
 
 
 async def end_execution(
-    app: App, connection: "AsyncConnection", row: ExecutionRow, state: str, reason: str | None, output: Any = None
+    app: App,
+    connection: "AsyncConnection",
+    row: ExecutionRow,
+    state: str,
+    reason: str | None,
+    output: Any = None,
+    *,
+    now: datetime,
 ) -> ExecutionRow:
     """End an execution, and tell whoever waits for it."""
-    now = app.clock.now()
     ended = replace(
         row, state=state, reason=reason, output=output, driver=None, timer=None, timer_at=None, finished_at=now
     )

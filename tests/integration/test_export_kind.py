@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import tempfile
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from uuid import UUID
@@ -14,7 +15,7 @@ from probes.shelf import State, open_shelf
 from builtin_plugins.async_task import TaskFailedError
 from builtin_plugins.exchange.export_form import ExportParams, permissions_of
 from builtin_plugins.exchange.output import xlsx_rows
-from nocohost.api.errors import PayloadError
+from nocohost.api.errors import AttemptCancelledError, PayloadError
 
 openpyxl = pytest.importorskip("openpyxl")
 FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\uff1d1"]
@@ -189,6 +190,47 @@ async def test_an_export_is_of_one_moment_and_says_how_far_it_is(desk, resources
     if form != "xlsx":
         assert len(content.splitlines()) == 3000 + (form == "csv")
     assert await resources.count("shelf.books") == 1000
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "xlsx"])
+async def test_what_a_plugin_s_own_type_stores_is_not_what_is_shown(desk, resources, form):
+    mark = "12345678-1234-4678-9234-567812345678"
+    await resources.create("shelf.labels", {"text": "=abc", "mark": mark})
+    content = await desk.export("shelf.labels", format=form)
+    if form == "csv":
+        assert cells(content)[1:] == [["1", "'=abc", mark]]
+    elif form == "jsonl":
+        assert json.loads(content) == {"id": 1, "text": "=abc", "mark": mark}
+    else:
+        page = openpyxl.load_workbook(io.BytesIO(content)).active
+        assert [[cell.value for cell in row] for row in page.iter_rows(min_row=2)] == [[1, "=abc", mark]]
+
+
+async def test_a_row_of_one_null_is_a_row(desk, resources):
+    await resources.create_many("shelf.books", [{"id": 1, "title": "x"}, {"id": 2, "title": "x", "isbn": "1,5"}])
+    assert await desk.export(fields=["isbn"]) == b'isbn\n""\n"1,5"\n'
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "xlsx", "parquet"])
+async def test_an_export_that_is_cancelled_packs_nothing_and_leaves_nothing_behind(
+    desk, resources, form, tmp_path, monkeypatch
+):
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    await resources.create_many("shelf.makers", [{"code": f"c{number}"} for number in range(5000)])
+    packed = []
+    monkeypatch.setattr("xlsxwriter.workbook.Workbook._store_workbook", lambda book: packed.append("a book"))
+    task = desk.task("shelf.makers", format=form)
+
+    def stop(done):
+        if done > 2000:
+            raise AttemptCancelledError("stop")
+
+    task.on_progress = stop
+    with pytest.raises(AttemptCancelledError):
+        await desk.run(task)
+    assert (list(folder.iterdir()), packed) == ([], [])
 
 
 async def test_what_ends_an_export_leaves_no_file(desk, resources, database):

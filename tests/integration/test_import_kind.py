@@ -273,6 +273,15 @@ async def test_a_killed_attempt_goes_on_at_the_next_chunk_and_doubles_nothing(de
     assert task.told[-1][:2] == (95, 95)
 
 
+async def test_types_of_plugins_store_what_they_make_of_a_value(desk):
+    mark = "12345678-1234-4678-9234-567812345678"
+    await desk.load(f"id,text,mark\n1,abc,{mark}\n2,,\n", "shelf.labels")
+    found = [
+        (one["text"], one["mark"] and str(one["mark"])) for one in (await desk.resources.list("shelf.labels")).items
+    ]
+    assert sorted(found, key=str) == [("abc", mark), (None, None)]
+
+
 async def test_keys_go_on_above_what_an_import_left_that_stopped_in_the_middle(desk, monkeypatch):
     monkeypatch.setattr("builtin_plugins.exchange.compiling.CHUNK_ROWS", 10)
     monkeypatch.setattr("builtin_plugins.exchange.compiling.SQLITE_ROWS", 10)

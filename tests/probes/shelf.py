@@ -25,6 +25,7 @@ from sqlalchemy import (
     func,
 )
 from sqlalchemy import Enum as EnumType
+from sqlalchemy.types import TypeDecorator
 
 from nocohost.api.resource import Resource
 from nocohost.queue.enqueue import JobQueue
@@ -37,6 +38,19 @@ from nocohost.store.schema import jobs
 class State(Enum):
     NEW = "n"
     SOLD = "s"
+
+
+class Mirrored(TypeDecorator[str]):
+    """A plugin's own type: the database has the text backwards."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
+        return value and value[::-1]
+
+    def process_result_value(self, value: str | None, dialect: Any) -> str | None:
+        return value and value[::-1]
 
 
 metadata = MetaData()
@@ -69,12 +83,20 @@ copies = Table(
     Column("number", String(20), primary_key=True),
     Column("place", Text),
 )
+labels = Table(
+    "shelf_labels",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("text", Mirrored),
+    Column("mark", Uuid(native_uuid=False)),
+)
 BOOKS = Resource(
     "shelf.books", books, title="Books", field_titles={"title": "Title"}, read="shelf.read", write="shelf.write"
 )
 COPIES = Resource("shelf.copies", copies, read="shelf.read", write="shelf.write")
 MAKERS = Resource("shelf.makers", makers, read="shelf.read", write="shelf.write")
-DECLARED = {one.name: one for one in (BOOKS, COPIES, MAKERS)}
+LABELS = Resource("shelf.labels", labels, read="shelf.read", write="shelf.write")
+DECLARED = {one.name: one for one in (BOOKS, COPIES, MAKERS, LABELS)}
 
 
 async def open_shelf(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Column as SqlColumn
-from sqlalchemy import Dialect
+from sqlalchemy import Dialect, Uuid
 from sqlalchemy.types import TypeDecorator
 
 from builtin_plugins.exchange.conversion.cell import CellReader
@@ -46,7 +46,8 @@ class Column:
         self._type = column.type
         self._copies = dialect.name == "postgresql"
         self._is_naive = field.kind is Kind.INSTANT and not getattr(column.type, "timezone", True)
-        is_plain = reads is None and not isinstance(column.type, TypeDecorator) and not self._is_naive
+        self._is_hex = isinstance(column.type, Uuid) and not column.type.native_uuid
+        is_plain = reads is None and not isinstance(column.type, TypeDecorator) and not (self._is_naive or self._is_hex)
         self._swift: Swift | None = swift(field, locale) if is_plain and self._is_text and self._copies else None
 
     def convert(self, cells: Sequence[Any]) -> tuple[Sequence[Any], Faults]:
@@ -126,6 +127,8 @@ class Column:
             return value
         if isinstance(self._type, TypeDecorator):
             value = self._type.process_bind_param(value, self._dialect)
+        if self._is_hex and value is not None:
+            value = str(value).replace("-", "")
         if self.field.kind is Kind.JSON:
             return json_text(value)
         return copy_text(value)

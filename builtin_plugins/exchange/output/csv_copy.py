@@ -4,18 +4,28 @@ import codecs
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from sqlalchemy import Text, case, cast, func, literal
+from sqlalchemy import Text, TypeDecorator, Uuid, case, cast, func, literal
 
 from builtin_plugins.exchange.guard import DANGEROUS, QUOTE
 from builtin_plugins.exchange.output.csv_rows import encoder, head_of
 from builtin_plugins.exchange.output.sheet import Sheet
-from nocohost import Field, Kind
+from nocohost import Field, Instant, Kind
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 GATHERED_BYTES = 262_144
 UTF8 = frozenset({"utf-8", "utf8"})
+
+
+def is_stored_as_shown(sheet: Sheet) -> bool:
+    """Tell whether PostgreSQL has what people are shown: types of plugins' own may store something else."""
+    types: list[Any] = [column.resource.table.columns[column.field.name].type for column in sheet.columns]
+    return not any(
+        (isinstance(kind, TypeDecorator) and not isinstance(kind, Instant))
+        or (isinstance(kind, Uuid) and not kind.native_uuid)
+        for kind in types
+    )
 
 
 def copy_csv(sheet: Sheet, file: BinaryIO, connection: "Connection", passed: Callable[[int], None]) -> int:
@@ -56,6 +66,8 @@ def _copying(sheet: Sheet, connection: "Connection") -> tuple[str, Any]:
         _as_text(column, field, guard=sheet.params.guard)
         for column, field in zip(sheet.statement.selected_columns, sheet.fields, strict=True)
     ]
+    if len(selected) == 1:  # whose nulls would be rows that are not there
+        selected = [func.coalesce(cast(selected[0], Text), "")]
     query = sheet.statement.with_only_columns(*selected, maintain_column_froms=True)
     compiled = query.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
     bound = compiled.construct_params()

@@ -1,6 +1,6 @@
 """What every format writes from: columns, and their rows as Python values, batch by batch."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
@@ -34,21 +34,22 @@ class Sheet:
         """Return the field of each column."""
         return tuple(column.field for column in self.columns)
 
-    def batches(self, app: "BlockingApp", connection: "Connection") -> Iterator[Batch]:
-        """Yield the rows as Python has them, in memory that does not grow."""
+    def batches(self, app: "BlockingApp", connection: "Connection") -> Generator[Batch, None, None]:
+        """Yield the rows as Python has them, in memory that does not grow; to be closed, as is the cursor behind it."""
         groups = [(column.resource.name, [column.field.name]) for column in self.columns]
         kinds = [field.kind for field in self.fields]
         bulk = app.resources.bulk
-        result = connection.execution_options(stream_results=True, max_row_buffer=BATCH_ROWS).execute(self.statement)
-        for part in result.partitions(BATCH_ROWS):
-            columns: list[Sequence[Any]] = []
-            for (name, field), kind, values in zip(groups, kinds, zip(*part, strict=True), strict=True):
-                if kind not in KEPT_OTHERWISE:
-                    columns.append(values)
-                    continue
-                records = bulk.records(name, [(value,) for value in values], field)
-                columns.append([record[field[0]] for record in records])
-            yield list(zip(*columns, strict=True))
+        streamed = connection.execution_options(stream_results=True, max_row_buffer=BATCH_ROWS)
+        with streamed.execute(self.statement) as result:
+            for part in result.partitions(BATCH_ROWS):
+                columns: list[Sequence[Any]] = []
+                for (name, field), kind, values in zip(groups, kinds, zip(*part, strict=True), strict=True):
+                    if kind not in KEPT_OTHERWISE:
+                        columns.append(values)
+                        continue
+                    records = bulk.records(name, [(value,) for value in values], field)
+                    columns.append([record[field[0]] for record in records])
+                yield list(zip(*columns, strict=True))
 
 
 class Output(Protocol):

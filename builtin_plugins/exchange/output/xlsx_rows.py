@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
 from builtin_plugins.exchange.output.sheet import Batch, Sheet
@@ -19,14 +20,24 @@ Write = Callable[[int, int, Any], object]
 
 
 def write_xlsx(sheet: Sheet, file: BinaryIO, batches: Iterable[Batch]) -> dict[str, Any]:
-    """Write a workbook; returns how many sheets it has, and how many texts were cut to what a cell may hold."""
+    """Write a workbook; returns how many sheets it has, and how many texts were cut to what a cell may hold.
+
+    Rows wait in files of a folder of their own until the workbook is packed: who is cancelled leaves none behind, and
+    packs nothing.
+    """
     import xlsxwriter
 
     options = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False, "use_zip64": True}
-    with xlsxwriter.Workbook(file, options) as book:
-        writing = _Writing(sheet, book)
-        for batch in batches:
-            writing.add(batch)
+    with TemporaryDirectory(prefix="nocohost-export-") as folder:
+        book = xlsxwriter.Workbook(file, {**options, "tmpdir": folder})
+        try:
+            writing = _Writing(sheet, book)
+            for batch in batches:
+                writing.add(batch)
+            book.close()
+        finally:
+            for page in book.worksheets():
+                page.row_data_fh.close()
         return {"sheets": writing.sheets, "cut_texts": writing.cut}
 
 
