@@ -41,19 +41,19 @@ class Target:
 
     @property
     def is_unique(self) -> bool:
-        """Tell whether the table says that no two records have one key."""
+        """Tell whether the table says, of each statement, that no two records have one key."""
         wanted = {self.column(name).name for name in self.key}
         sets = [{column.name for column in self.table.primary_key.columns}]
         sets += [{column.name} for column in self.table.columns if column.unique]
         sets += [
             {column.name for column in constraint.columns}
             for constraint in self.table.constraints
-            if isinstance(constraint, UniqueConstraint)
+            if isinstance(constraint, UniqueConstraint) and not constraint.deferrable
         ]
         sets += [
             {column.name for column in index.columns}
             for index in self.table.indexes
-            if index.unique and not index.dialect_kwargs
+            if index.unique and not index.dialect_kwargs and set(index.expressions) == set(index.columns)
         ]
         return wanted in sets
 
