@@ -12,6 +12,7 @@ from nocohost.cli.store import open_store
 from nocohost.cli.verbs import Verbs
 from nocohost.node.settings import load_settings
 from nocohost.store.census import known_nodes, node_json
+from nocohost.store.coverage import glimpse
 from nocohost.store.node_orders import find_node, quiet_node, resume_node, stop_node
 from nocohost.store.nodes import GONE_STATES, NodeRow, version_skew
 
@@ -30,13 +31,13 @@ def nodes() -> None:
 @nodes.command("list")
 @json_option
 def list_(as_json: bool) -> None:
-    """List the nodes that are known, by name; those that left go after a week."""
-    rows = asyncio.run(_list())
+    """List the nodes that are known, by name; those that left go after a week. Warn of work that no live one serves."""
+    rows, unserved = asyncio.run(_list())
     if as_json:
         show_json([node_json(row) for row in rows])
         return
     show_table(COLUMNS, [_cells(row) for row in rows])
-    for line in version_skew(rows):
+    for line in [*version_skew(rows), *unserved]:
         click.echo(printable(f"warning: {line}"), err=True)
 
 
@@ -70,9 +71,9 @@ def stop(node: str, as_json: bool) -> None:
     _show(asyncio.run(_order(node, stop_node)), "drains at its next heartbeat and ends", as_json=as_json)
 
 
-async def _list() -> list[NodeRow]:
+async def _list() -> tuple[list[NodeRow], list[str]]:
     async with open_store(load_settings(os.environ).settings) as database, database.connect() as connection:
-        return await known_nodes(connection)
+        return await known_nodes(connection), (await glimpse(connection)).lines
 
 
 async def _order(text: str, order: Order) -> NodeRow:

@@ -6,7 +6,7 @@ from nocohost.api.clock import Clock
 from nocohost.api.log import Log
 from nocohost.queue.lookout import Lookout
 from nocohost.queue.supervision import Supervision
-from nocohost.store.coverage import COUNTED, Glimpse
+from nocohost.store.coverage import Glimpse, counted, unserved_line
 
 GRACE_LOOKS = 0.5
 """How long work may lie unserved before anybody is told, in looks: a starting cluster is quiet."""
@@ -39,7 +39,7 @@ class Alarm:
     @property
     def lines(self) -> Sequence[str]:
         """Return one line for each key whose work nobody serves, as long as that is so."""
-        return [f"no live node serves {key}: {_counted(jobs)} due" for key, jobs in sorted(self._raised.items())]
+        return [unserved_line(key, jobs) for key, jobs in sorted(self._raised.items())]
 
     async def run(self) -> None:
         """Look now and then, and sooner where work has just been found unserved, until cancelled."""
@@ -72,7 +72,7 @@ class Alarm:
         self._log.warning(
             "key.unserved",
             key=key,
-            due=_counted(jobs),
+            due=counted(jobs),
             hint="no live node serves it; start one whose WORKER_MODE covers it, or see: nocohost doctor",
         )
 
@@ -82,8 +82,3 @@ class Alarm:
         if self._raised.pop(key, None) is not None and speaks:
             reason = "a live node serves it" if key in seen.served else "nothing of it is due, or it is paused"
             self._log.info("key.cleared", key=key, reason=reason)
-
-
-def _counted(jobs: int) -> str:
-    number = f"{COUNTED} or more" if jobs >= COUNTED else str(jobs)
-    return f"{number} job{'' if jobs == 1 else 's'}"

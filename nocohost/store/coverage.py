@@ -65,6 +65,11 @@ class Glimpse:
     first: str | None = None
     """Id of the live node that started first, by its own clock: who speaks for all."""
 
+    @property
+    def lines(self) -> list[str]:
+        """Return one line for each key whose work nobody serves."""
+        return [unserved_line(key, jobs) for key, jobs in sorted(self.unserved.items())]
+
 
 @dataclass(frozen=True, slots=True)
 class KeyCoverage:
@@ -96,6 +101,17 @@ class _Numbers:
     running: int = 0
     orphans: int = 0
     oldest_seconds: float = 0.0
+
+
+def unserved_line(key: str, jobs: int) -> str:
+    """Return what people read of so many due jobs that nobody serves."""
+    return f"no live node serves {key}: {counted(jobs)} due"
+
+
+def counted(jobs: int) -> str:
+    """Return the number of jobs that a glimpse has seen, in words."""
+    number = f"{COUNTED} or more" if jobs >= COUNTED else str(jobs)
+    return f"{number} job{'' if jobs == 1 else 's'}"
 
 
 async def glimpse(connection: AsyncConnection) -> Glimpse:

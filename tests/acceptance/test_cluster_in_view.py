@@ -24,14 +24,26 @@ def nocohost(environ, tmp_path):
     """Return ``nocohost(*arguments)``: run the command with ``--json``; returns its exit code and what it printed."""
 
     async def nocohost(*arguments):
-        environment = {**os.environ, **environ, "NOCOHOST_DATA_DIR": str(tmp_path), "WORKER_MODE": ""}
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "nocohost", *arguments, "--json", env=environment, stdout=asyncio.subprocess.PIPE
-        )
+        process = await begin(environ, tmp_path, *arguments, "--json")
         out, _ = await process.communicate()
         return process.returncode, json.loads(out)
 
     return nocohost
+
+
+async def begin(environ, folder, *arguments):
+    environment = {**os.environ, **environ, "NOCOHOST_DATA_DIR": str(folder), "WORKER_MODE": ""}
+    pipe = asyncio.subprocess.PIPE
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "nocohost", *arguments, env=environment, stdout=pipe, stderr=pipe
+    )
+
+
+async def warned(environ, folder):
+    """Return what ``nodes list`` says on stderr to whoever reads it."""
+    process = await begin(environ, folder, "nodes", "list")
+    _, told = await process.communicate()
+    return told.decode().splitlines()
 
 
 async def until(condition, seconds=40):
@@ -70,6 +82,7 @@ async def test_work_that_nobody_serves_is_told_everywhere_until_a_node_serves_it
     ):
         status, ordered = await ask(http, "/shop/orders", "POST", json={"customer": "ada", "net": "10.00"})
         assert status == 202
+        assert [warning["code"] for warning in ordered["warnings"]] == ["key.unserved"]
         status, job = await ask(http, "/api/v1/jobs", "POST", json={"key": KEY, "payload": {"order": ordered["order"]}})
         assert (status, [warning["code"] for warning in job["warnings"]]) == (202, ["key.unserved"])
         assert [reason["code"] for reason in (await ask(http, f"/api/v1/jobs/{job['id']}/explain"))[1]["reasons"]] == [
@@ -86,6 +99,7 @@ async def test_work_that_nobody_serves_is_told_everywhere_until_a_node_serves_it
         assert await metric(front, "nocohost_key_servers") == 0
         code, nodes = await nocohost("nodes", "list")
         assert (code, [(node["state"], node["services"]) for node in nodes]) == (0, [("serving", [])])
+        assert await warned(environ, tmp_path) == [f"warning: no live node serves {KEY}: 2 jobs due"]
         code, told = await nocohost("doctor")
         problems = [finding for finding in told["findings"] if finding["level"] == "problem"]
         assert code == 3
@@ -112,6 +126,7 @@ async def test_work_that_nobody_serves_is_told_everywhere_until_a_node_serves_it
             code, told = await nocohost("doctor")
             assert (code, told["problems"]) == (0, 0), told
             assert {tuple(node["services"]) for node in (await nocohost("nodes", "list"))[1]} == {(), (KEY,)}
+            assert await warned(environ, tmp_path) == []
             assert await back.stop() == 0
         (coverage,) = [one for one in (await ask(http, "/api/v1/coverage"))[1]["items"] if one["key"] == KEY]
         assert coverage["state"] == "gone"

@@ -28,7 +28,8 @@ async def place_order(request: web.Request) -> web.Response:
     async with app.database.begin() as connection:
         order_id = await connection.scalar(insert(orders).values(new.model_dump()).returning(orders.c.id))
         job = await app.queue.enqueue("shop:invoice", {"order": order_id}, connection=connection)
-    return web.json_response({"order": order_id, "job": job.id}, status=202)
+    told = {"order": order_id, "job": job.id, "warnings": list(job.warnings)}
+    return web.json_response(told, status=202)
 
 
 async def show_invoice(request: web.Request) -> web.Response:
