@@ -44,6 +44,9 @@ class Producer:
                 if roll < 0.7 or not self.known:
                     await self.enqueue(http, dice, f"{self.name}-{number}")
                     number += 1
+                elif roll < 0.72:
+                    await self.take_back(http, dice, f"{self.name}-{number}")
+                    number += 1
                 elif roll < 0.78:
                     await self.ask_again(http, dice)
                 elif roll < 0.90:
@@ -53,10 +56,17 @@ class Producer:
                 else:
                     await self.operate(http, dice, "retry")
 
-    async def enqueue(self, http: aiohttp.ClientSession, dice: random.Random, op: str) -> None:
+    async def take_back(self, http: aiohttp.ClientSession, dice: random.Random, op: str) -> None:
+        """Enqueue one job that is due in a while and cancel it at once: most others are over when that comes."""
+        known = len(self.known)
+        await self.enqueue(http, dice, op, dice.uniform(1.5, 2.5))
+        if len(self.known) > known:
+            await self.operate(http, dice, "cancel", self.known[-1:])
+
+    async def enqueue(self, http: aiohttp.ClientSession, dice: random.Random, op: str, delay: float = 0.0) -> None:
         """Enqueue one job: with an idempotency key up to five times until an answer comes, without one just once."""
         body = plan(dice, op)
-        if delay := dice.choice([0.0] * 9 + [dice.uniform(0.5, 2.5)]):
+        if delay := delay or dice.choice([0.0] * 9 + [dice.uniform(0.5, 2.5)]):
             # This machine's clock is the database's clock, too; those of the nodes may be wrong.
             instant = datetime.fromtimestamp(time.time() + delay, UTC)
             body["run_at"] = instant.isoformat().replace("+00:00", "Z")
@@ -86,10 +96,12 @@ class Producer:
         elif status == 404:
             self.record.note("ok", act="look", job=job, state="absent", orphan=False)
 
-    async def operate(self, http: aiohttp.ClientSession, dice: random.Random, act: str) -> None:
+    async def operate(
+        self, http: aiohttp.ClientSession, dice: random.Random, act: str, among: Sequence[dict[str, Any]] = ()
+    ) -> None:
         """Look at a job, then cancel or retry it, whatever its state; the API refuses what makes no sense."""
-        recent = self.known[-3:] if dice.random() < 0.5 else self.known
-        job = dice.choice(recent)["job"]
+        among = among or (self.known[-3:] if dice.random() < 0.5 else self.known)
+        job = dice.choice(among)["job"]
         await self.look(http, dice, job)
         self.record.note("invoke", act=act, job=job)
         status, answer = await self._ask(http, dice, "POST", f"/api/v1/jobs/{job}/{act}")
