@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -104,7 +103,6 @@ def test_ctrl_c_gets_through_while_a_plugin_hangs(install_wheels: Install) -> No
     try:
         assert child.stdout is not None
         assert child.stdout.readline() == "hanging\n"
-        started = time.monotonic()
         child.send_signal(signal.SIGINT)
         _, errors = child.communicate(timeout=30)
     finally:
@@ -112,4 +110,3 @@ def test_ctrl_c_gets_through_while_a_plugin_hangs(install_wheels: Install) -> No
         child.wait()
     assert child.returncode == -signal.SIGINT
     assert "KeyboardInterrupt" in errors
-    assert time.monotonic() - started < 10

@@ -115,7 +115,7 @@ def test_a_second_ctrl_c_leaves_at_once_with_the_code_of_a_forced_end(up):
     os.killpg(process.pid, signal.SIGINT)
     process.communicate(timeout=SECONDS)
     assert process.returncode == 128 + signal.SIGINT
-    assert time.monotonic() - asked < 10
+    assert time.monotonic() - asked < 18
 
 
 def test_a_node_that_can_serve_nothing_is_named_and_the_others_are_shown(up, install_wheels):

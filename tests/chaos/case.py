@@ -173,15 +173,33 @@ class Case:
         gaps = (gap for gap in self.pauses.get(process, ()) if gap[1] - gap[0] > GAP_SECONDS)
         return any(meet(span, one) for one in (*self.spans("freeze", "thaw", process), *gaps))
 
+    @cached_property
+    def waits(self) -> Sequence[tuple[Process, Span, float]]:
+        """Return for how many seconds between two pulses the main thread of a process waited for a processor."""
+        waits: list[tuple[Process, Span, float]] = []
+        last: dict[Process, Line] = {}
+        for line in self.evidence.pulse:
+            if "child" in line or "waited" not in line:
+                continue
+            process = (line["name"], line["pid"])
+            if (before := last.get(process)) is not None and line["waited"] > before["waited"]:
+                waits.append((process, (before["t"], line["t"]), line["waited"] - before["waited"]))
+            last[process] = line
+        return waits
+
     def starved(self, span: Span) -> float:
-        """Return how long the machine kept one process waiting within the span, at most, all its pauses together."""
+        """Return how long one process waited for a processor within the span, at most: in whole pauses, or bit by bit."""
+        bits: dict[Process, float] = defaultdict(float)
+        for process, between, seconds in self.waits:
+            if meet(between, span):
+                bits[process] += seconds
         waited: dict[Process, float] = defaultdict(float)
         for process, pauses in self.pauses.items():
             frozen = self.spans("freeze", "thaw", process)
             for pause in pauses:
                 if meet(pause, span) and not any(meet(pause, one) for one in frozen):
                     waited[process] += pause[1] - pause[0] - PULSE_SECONDS
-        return max(waited.values(), default=0.0)
+        return max(*waited.values(), *bits.values(), 0.0, 0.0)
 
     @cached_property
     def well(self) -> Sequence[tuple[Process, Span]]:

@@ -265,6 +265,14 @@ def test_a_recovery_may_wait_for_the_database_and_for_its_node(trouble):
     assert killed(next_at=17.5).harmed(12.0, begin, node).harmed(13.0, end, node).rules() == []
 
 
+@pytest.mark.parametrize(("waited", "rules"), [(0.0, ["I8 recovery"]), (0.09, [])])
+def test_a_recovery_may_wait_for_a_processor(waited, rules):
+    tale = killed(next_at=17.5)
+    pulses = [{"t": 10.0 + step / 4, "name": "node-5", "pid": PIDS["node-5"]} for step in range(32)]
+    tale.pulse += [{**line, "waited": 5.0 + step * waited} for step, line in enumerate(pulses)]
+    assert tale.rules() == rules
+
+
 def test_a_recovery_may_wait_for_a_node_to_be_there():
     assert killed(next_at=17.5).harmed(5.0, "ready", "node-5", works=True).rules() == ["I8 recovery"]
     assert killed(next_at=17.5).harmed(14.0, "ready", "node-5", works=True).rules() == []

@@ -24,12 +24,12 @@ class Flows:
     async def start(self, value=None, *, name="flow", **more):
         return (await self.desk.start(name, value, "tester", **more)).id
 
-    async def run(self, steps, value=None, *, name="flow", seconds=20.0, **more):
+    async def run(self, steps, value=None, *, name="flow", seconds=60.0, **more):
         """Save, start and wait; return the execution as it stands then, and its steps by path and iteration."""
         await self.save(steps, name=name, **more)
         return await self.ended(await self.start(value, name=name), seconds=seconds)
 
-    async def until(self, execution, *states, seconds=20.0):
+    async def until(self, execution, *states, seconds=60.0):
         async with asyncio.timeout(seconds):
             while True:
                 shown = await self.desk.show(execution)
@@ -37,7 +37,7 @@ class Flows:
                     return shown.row, {row.place: row for row in shown.steps}
                 await asyncio.sleep(0.02)
 
-    async def ended(self, execution, *, seconds=20.0):
+    async def ended(self, execution, *, seconds=60.0):
         return await self.until(execution, "succeeded", "failed", "cancelled", "timed_out", seconds=seconds)
 
 

@@ -97,7 +97,7 @@ async def read_job(database: SqlDatabase, job_id: str) -> JobRow:
         return await get_job(connection, job_id)
 
 
-async def until(condition: Callable[[], Awaitable[Any]], seconds: float = 10.0) -> Any:
+async def until(condition: Callable[[], Awaitable[Any]], seconds: float = 30.0) -> Any:
     """Wait until ``condition`` gives something true, and return it."""
     async with asyncio.timeout(seconds):
         while not (found := await condition()):
@@ -123,4 +123,4 @@ async def consuming(consumer: Consumer) -> AsyncIterator[Consumer]:
         yield consumer
     finally:
         await consumer.drain(0.0)
-        await asyncio.wait_for(running, 5)
+        await asyncio.wait_for(running, 30)

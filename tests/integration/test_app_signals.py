@@ -27,7 +27,7 @@ class Pair:
 
     async def heard(self) -> list[Mapping[str, Any]]:
         """Return what came next, on each node."""
-        return [await asyncio.wait_for(anext(inbox), 5) for inbox in self.inboxes]
+        return [await asyncio.wait_for(anext(inbox), 30) for inbox in self.inboxes]
 
 
 @asynccontextmanager

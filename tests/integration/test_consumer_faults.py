@@ -56,7 +56,7 @@ async def test_a_drain_cancels_what_runs_in_time_to_be_through_by_its_deadline(d
         assert (await read_job(database, job.id)).state == "pending"
     finally:
         stubborn.set()
-    await asyncio.wait_for(running, 5)
+    await asyncio.wait_for(running, 30)
 
 
 async def pass_time(clock: FakeClock, seconds: float) -> None:
@@ -155,7 +155,7 @@ async def test_a_database_that_refuses_its_user_does_not_keep_a_drain(
     await until(lambda: true(consumer.busy == 1))
     monkeypatch.setattr(database, "begin", refused)
     assert await consumer.drain(0.0) == 1
-    await asyncio.wait_for(running, 5)
+    await asyncio.wait_for(running, 30)
     assert [line["event"] for line in log_lines.entries] == ["drain.failed"]
 
 

@@ -125,7 +125,7 @@ async def test_a_cancellation_at_any_moment_leaves_nothing_behind(database: SqlD
         if not task.cancelled():
             task.result()
         assert busy(database) == 0, attempt
-        async with asyncio.timeout(5), database.begin() as connection:
+        async with asyncio.timeout(30), database.begin() as connection:
             await adding("probe")(connection)
             await connection.rollback()
     assert sum("_connection_worker_thread" in thread.name for thread in threading.enumerate()) <= 8
@@ -199,7 +199,7 @@ async def test_a_cancelled_wait_for_the_turn_does_not_keep_it(database: SqlDatab
     leave.set()
     await holder
     await asyncio.wait(wanting)
-    async with asyncio.timeout(2), database.begin() as connection:
+    async with asyncio.timeout(30), database.begin() as connection:
         await adding("c")(connection)
     assert {"a", "c"} <= set(await keys(database))
 

@@ -114,7 +114,7 @@ async def test_a_rolled_back_owner_of_a_key_leaves_it_to_the_next(database: SqlD
         await queue.enqueue(KEY, {}, connection=connection, idempotency_key="a")
         waiting = asyncio.create_task(queue.enqueue(KEY, {}, idempotency_key="a"))
         await asyncio.sleep(0.05)
-    job = await asyncio.wait_for(waiting, 5)
+    job = await asyncio.wait_for(waiting, 30)
     assert (await read_job(database, job.id)).state == "pending"
 
 

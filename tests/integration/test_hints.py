@@ -45,7 +45,7 @@ async def heard_by(hints: Hints, topic: str = "job") -> "asyncio.Queue[str | Non
 
 
 async def get(heard: "asyncio.Queue[str | None]") -> str | None:
-    return await asyncio.wait_for(heard.get(), 5)
+    return await asyncio.wait_for(heard.get(), 30)
 
 
 async def test_a_hint_reaches_the_other_nodes_and_not_its_sender(database: SqlDatabase, log: Log) -> None:

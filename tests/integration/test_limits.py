@@ -262,7 +262,7 @@ async def test_a_row_that_a_stuck_node_has_locked_holds_up_its_key_alone(databas
     await queue.enqueue("other:key", {})
     async with database.begin() as stuck:
         await stuck.execute(select(limits).where(limits.c.key == KEY).with_for_update())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             found = await limited(database, node, Want(KEY, 1), Want("other:key", 1))
         assert [job.key for job in found.jobs] == ["other:key"]
         assert found.held_back == {KEY: 0.1}

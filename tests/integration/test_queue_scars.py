@@ -54,7 +54,7 @@ class Rig:
 
     async def __aexit__(self, *raised):
         await self.consumer.drain(0.0)
-        await asyncio.wait_for(self.task, 5)
+        await asyncio.wait_for(self.task, 30)
 
     async def row(self, job):
         async with self.database.connect() as connection:
@@ -116,7 +116,7 @@ async def test_a_fenced_node_claims_nothing_until_a_beat_arrives(database, log):
         await asyncio.sleep(0.5)
         assert (runs["n"], rig.consumer.busy) == (1, 0)
         rig.consumer.unfence()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while runs["n"] < 2:
                 await asyncio.sleep(0.02)
 

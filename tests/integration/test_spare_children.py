@@ -47,7 +47,7 @@ async def test_a_spare_is_warm_and_replaced(make_bench: Callable[..., Bench]) ->
     second = await warm(bench)
     assert second != first
     await bench.rooms.close()
-    await gone(second, 2)
+    await gone(second, 20)
 
 
 async def begin(bench: Bench) -> None:

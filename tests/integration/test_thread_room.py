@@ -244,7 +244,7 @@ async def test_cancelling_breaks_off_what_the_handler_waits_for(bench: Bench) ->
     await asyncio.sleep(0.01)
     running.cancel()
     with pytest.raises(HandlerRaisedError, match="cancelled"):
-        await asyncio.wait_for(running, 5)
+        await asyncio.wait_for(running, 30)
 
 
 @pytest.mark.parametrize("impatient", [False, True])
@@ -290,7 +290,7 @@ async def test_every_thread_that_hangs_is_told_once_none_is_left(bench: Bench, l
     assert "thread.exhausted" in {line["event"] for line in log_lines.entries}
     waiting = asyncio.create_task(bench.run(lambda job: "in the end", concurrency=1))
     go_on.set()
-    assert await asyncio.wait_for(waiting, 5) == "in the end"
+    assert await asyncio.wait_for(waiting, 30) == "in the end"
 
 
 def keep_open(job: BlockingJob, app: BlockingApp) -> None:
@@ -303,7 +303,7 @@ def keep_open(job: BlockingJob, app: BlockingApp) -> None:
 
 
 async def other_write(app: BlockingApp) -> None:
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         await cast("App", app.queue._queue).enqueue(KEY, {"order": 2})  # type: ignore[attr-defined]
 
 

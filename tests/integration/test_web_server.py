@@ -25,17 +25,17 @@ def make_server(host: str = "127.0.0.1", port: int = 0, **options) -> HttpServer
 
 
 class Slow:
-    """A route that takes its time, and notes what became of it."""
+    """A route that takes its time, unless it is told that it is enough, and notes what became of it."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self.entered = asyncio.Event()
+        self.entered, self.enough = asyncio.Event(), asyncio.Event()
         self.cancelled = False
 
     async def handle(self, request: web.Request) -> web.Response:
         self.entered.set()
         try:
-            await asyncio.sleep(self.seconds)
+            await asyncio.wait_for(self.enough.wait(), self.seconds)
         except asyncio.CancelledError:
             self.cancelled = True
             raise
@@ -88,24 +88,22 @@ async def test_an_address_that_cannot_be_bound_is_told(host):
 
 
 async def test_what_is_under_way_finishes_and_idle_connections_close_at_once():
-    slow = Slow(0.6)
+    slow = Slow(3600)
     async with open_door([route("GET", "/slow", slow.handle, public=True)]) as door:
         idle_reader, idle_writer = await asyncio.open_connection("127.0.0.1", door.port)
         idle_writer.write(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await idle_reader.readuntil(b'"ok"}')
         asked = asyncio.create_task(door.send(ASK))
         await slow.entered.wait()
-        started = time.monotonic()
-        stopping = asyncio.create_task(door.server.stop(10))
+        stopping = asyncio.create_task(door.server.stop(60))
         assert await idle_reader.read() == b""
-        assert time.monotonic() - started < 0.5
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", door.port)
+        slow.enough.set()
         answer = parsed(await asked)
         assert (answer.status, answer.body) == (200, b'"done"')
         assert answer.headers["Connection"] == "close"
         await stopping
-        assert time.monotonic() - started < 3
         assert not slow.cancelled
         idle_writer.close()
 
@@ -117,7 +115,7 @@ async def test_what_does_not_finish_is_cut_at_the_deadline():
         await slow.entered.wait()
         started = time.monotonic()
         await door.server.stop(0.3)
-        assert 0.3 <= time.monotonic() - started < 2
+        assert time.monotonic() - started >= 0.3
         assert await asked == b""
         await asyncio.sleep(0)
         assert slow.cancelled

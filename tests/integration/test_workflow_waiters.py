@@ -52,6 +52,6 @@ async def test_an_end_is_noticed_though_no_signal_tells_of_it(node):
         flows = Flows(running)
         row, _ = await flows.run([calculate("a", "1")])
         waiting = asyncio.create_task(flows.desk.wait(row.id, 30))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             assert (await waiting).state == "succeeded"
             assert (await asyncio.gather(*(flows.desk.wait(row.id, 30) for _ in range(3))))[2].id == row.id

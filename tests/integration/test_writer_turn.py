@@ -2,7 +2,6 @@
 # ruff: noqa: PT012 - what an error does to its block is what is tested
 
 import asyncio
-import time
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -90,13 +89,14 @@ async def test_others_write_as_soon_as_an_old_transaction_is_rolled_back(databas
     async def hold() -> None:
         async with database.begin() as connection:
             await connection.execute(insert(limits).values(key="old"))
-            await asyncio.sleep(1)
+            inside.set()
+            await leave.wait()
 
+    inside, leave = asyncio.Event(), asyncio.Event()
     holder = asyncio.create_task(hold())
-    await asyncio.sleep(0.02)
-    began = time.monotonic()
+    await inside.wait()
     await add(database, "next")
-    assert time.monotonic() - began < 0.6
+    leave.set()
     with pytest.raises(TransactionExpiredError):
         await holder
     assert await keys(database) == ["next"]
@@ -136,7 +136,7 @@ async def test_an_owner_cancelled_as_its_turn_ends_gives_it_back_once(database: 
         await asyncio.sleep(TURN_SECONDS + offset)
         holder.cancel()
         await asyncio.wait([holder])
-        async with asyncio.timeout(2), database.begin() as connection:
+        async with asyncio.timeout(30), database.begin() as connection:
             assert not list(await connection.scalars(select(limits.c.key)))
 
 
@@ -150,11 +150,11 @@ async def test_a_transaction_whose_statement_failed_still_expires(database: SqlD
                 async with asyncio.timeout(0.02):
                     await connection.execute(text(SLOW))
             except TimeoutError:
-                await asyncio.sleep(5)
+                await asyncio.sleep(3600)
 
     holder = asyncio.create_task(hold())
     await asyncio.sleep(0.05)
-    async with asyncio.timeout(4):
+    async with asyncio.timeout(30):
         await add(database, "next")
     holder.cancel()
     await asyncio.wait([holder])
@@ -201,6 +201,6 @@ async def test_a_cancelled_writer_leaves_no_lock_behind(database: SqlDatabase) -
         for writer in writers:
             writer.cancel()
         kept = await asyncio.gather(*writers, return_exceptions=True)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await write()
         assert len(kept) == 6

@@ -38,8 +38,18 @@ def pulse(environ: Mapping[str, str], numbers: Mapping[str, int]) -> None:
     file_name = "-".join([name, *map(str, numbers.values())])
     with open(f"{environ['CHAOS_FOLDER']}/pulse/{file_name}.jsonl", "a", buffering=1) as file:
         while True:
-            file.write(json.dumps({"t": time.clock_gettime(time.CLOCK_MONOTONIC), "name": name, **numbers}) + "\n")
+            told = {"t": time.clock_gettime(time.CLOCK_MONOTONIC), "name": name, **numbers, "waited": waited()}
+            file.write(json.dumps(told) + "\n")
             time.sleep(PULSE_SECONDS)
+
+
+def waited() -> float:
+    """Return for how many seconds the main thread could have run, and the machine did something else."""
+    try:
+        with open("/proc/self/schedstat") as file:
+            return int(file.read().split()[1]) / 1e9
+    except OSError:  # not every system keeps count
+        return 0.0
 
 
 def lie(skew: str) -> None:

@@ -18,7 +18,7 @@ async def test_the_first_signal_asks_and_the_second_leaves() -> None:
     asked, left = asyncio.Queue(), []
     with stop_signals(asyncio.get_running_loop(), asked.put_nowait, left.append):
         os.kill(os.getpid(), signal.SIGTERM)
-        assert await asyncio.wait_for(asked.get(), 5) == "SIGTERM"
+        assert await asyncio.wait_for(asked.get(), 30) == "SIGTERM"
         assert left == []
         os.kill(os.getpid(), signal.SIGINT)
         assert left == [130]

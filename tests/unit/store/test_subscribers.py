@@ -90,5 +90,5 @@ async def test_a_hint_that_waits_goes_when_its_window_ends_and_the_next_one_wait
     outbox = Outbox(write)
     outbox.put("job", "a:b")
     outbox.put("job", "a:b")
-    await asyncio.wait_for(done.wait(), 5)
+    await asyncio.wait_for(done.wait(), 30)
     assert len(sent) == 3

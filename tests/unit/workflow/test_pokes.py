@@ -31,7 +31,7 @@ async def test_an_execution_that_begins_while_the_listener_leaves_is_heard_of():
     pokes = Pokes(SimpleNamespace(signals=signals))
     with pokes.heard("first", 0):
         await asyncio.sleep(0)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await signals.leaving.wait()
         with pokes.heard("second", 0) as poke:
             signals.left.set()

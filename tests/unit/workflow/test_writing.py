@@ -63,7 +63,7 @@ async def test_what_the_database_refuses_fails_alone(open_writer):
 async def test_a_database_that_is_away_or_refuses_its_user_is_told_to_all(open_writer, error):
     database = Database(error=error)
     writer = open_writer(database)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         told = await write(writer, *map(str, range(100)))
     assert told == [error] * 100
     database.error = None
