@@ -21,7 +21,7 @@ from nocohost.child.channel import Channel, ChannelLog
 from nocohost.child.guest import Guest, Opened, Ordered
 from nocohost.child.limits import die_with
 from nocohost.host.build import build_node
-from nocohost.host.plugins import enter_lifespans
+from nocohost.host.lifespans import enter_lifespans
 from nocohost.node.clock import SystemClock
 from nocohost.node.identity import NodeIdentity
 from nocohost.node.mode import parse_mode

@@ -5,14 +5,44 @@ task can be left behind when it swallows its cancellation; what then becomes of 
 """
 
 import asyncio
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
-from nocohost.api.errors import PluginLoadError
+from nocohost.api.errors import PluginError, PluginLoadError, RequiredServiceError
 from nocohost.api.log import Log
+from nocohost.host.build import NodeParts
+from nocohost.plugins.activation import Activation
 from nocohost.plugins.entry import CatalogueEntry
 
 ENTER_SECONDS = 30.0
 LEAVE_SECONDS = 5.0
+
+
+async def enter_lifespans(parts: NodeParts, activation: Activation, stack: AsyncExitStack) -> Activation:
+    """Enter each ``node_lifespan``, to be left with ``stack``; one that fails is dropped with its entry point."""
+    for entry, lifespan in activation.lifespans:
+        held = HeldLifespan(entry, lifespan, parts.log)
+        try:
+            await held.enter()
+        except PluginLoadError as error:
+            activation = drop(parts, activation, entry, error)
+        else:
+            stack.push_async_callback(held.leave)
+    return require(parts, activation)
+
+
+def drop(parts: NodeParts, activation: Activation, entry: CatalogueEntry, error: PluginError) -> Activation:
+    """Return the activation without ``entry``, and say so."""
+    parts.log.error("plugin.quarantined", entry=str(entry), reason=str(error))
+    return activation.quarantine(entry, error)
+
+
+def require(parts: NodeParts, activation: Activation) -> Activation:
+    """Return the activation unless it lacks a required key that the mode covers."""
+    for key, reason in activation.refused_keys.items():
+        job_type = parts.declarations.job_type(key)
+        if job_type is not None and job_type.required:
+            raise RequiredServiceError(f"the required service {key} cannot run here: {reason}")
+    return activation
 
 
 class HeldLifespan:

@@ -1,17 +1,15 @@
-"""The plugins of a starting node: activated in a thread, entered in order, and dropped when they fail late."""
+"""The plugins of a starting node: activated in a thread, and their hooks counted."""
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
 
 from prometheus_client import CollectorRegistry
 
-from nocohost.api.errors import NocohostError, PluginError, PluginLoadError, RequiredServiceError
+from nocohost.api.errors import NocohostError, PluginLoadError
 from nocohost.host.build import NodeParts
-from nocohost.host.lifespans import HeldLifespan
+from nocohost.host.lifespans import drop, require
 from nocohost.node.plugin_name import plugin_slug
 from nocohost.plugins.activation import Activation, activate
-from nocohost.plugins.entry import CatalogueEntry
 from nocohost.web.metrics import HookMetrics
 
 
@@ -40,34 +38,6 @@ async def activate_plugins(
     for entry, contribution in list(activation.contributions.items()):
         if reason := reasons.get(plugin_slug(contribution.plugin)):
             activation = drop(parts, activation, entry, PluginLoadError(str(reason)))
-    return require(parts, activation)
-
-
-def drop(parts: NodeParts, activation: Activation, entry: CatalogueEntry, error: PluginError) -> Activation:
-    """Return the activation without ``entry``, and say so."""
-    parts.log.error("plugin.quarantined", entry=str(entry), reason=str(error))
-    return activation.quarantine(entry, error)
-
-
-def require(parts: NodeParts, activation: Activation) -> Activation:
-    """Return the activation unless it lacks a required key that the mode covers."""
-    for key, reason in activation.refused_keys.items():
-        job_type = parts.declarations.job_type(key)
-        if job_type is not None and job_type.required:
-            raise RequiredServiceError(f"the required service {key} cannot run here: {reason}")
-    return activation
-
-
-async def enter_lifespans(parts: NodeParts, activation: Activation, stack: AsyncExitStack) -> Activation:
-    """Enter each ``node_lifespan``, to be left with ``stack``; one that fails is dropped with its entry point."""
-    for entry, lifespan in activation.lifespans:
-        held = HeldLifespan(entry, lifespan, parts.log)
-        try:
-            await held.enter()
-        except PluginLoadError as error:
-            activation = drop(parts, activation, entry, error)
-        else:
-            stack.push_async_callback(held.leave)
     return require(parts, activation)
 
 

@@ -16,7 +16,8 @@ from nocohost.host.build import NodeParts
 from nocohost.host.cluster_view import ClusterView
 from nocohost.host.doors import Doors
 from nocohost.host.first_token import create_first_admin, require_admin
-from nocohost.host.plugins import activate_plugins, enter_lifespans, plugins_up
+from nocohost.host.lifespans import enter_lifespans
+from nocohost.host.plugins import activate_plugins, plugins_up
 from nocohost.host.status import NodeState, NodeStatus
 from nocohost.host.work import Work
 from nocohost.plugins.activation import Activation

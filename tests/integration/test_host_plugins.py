@@ -14,8 +14,8 @@ from nocohost import Service, hookimpl
 from nocohost.api.errors import PluginLoadError, SchemaVersionError
 from nocohost.api.mode import EVERYTHING
 from nocohost.host.build import NodeParts, build_node
-from nocohost.host.lifespans import HeldLifespan
-from nocohost.host.plugins import activate_plugins, enter_lifespans
+from nocohost.host.lifespans import HeldLifespan, enter_lifespans
+from nocohost.host.plugins import activate_plugins
 from nocohost.node.clock import SystemClock
 from nocohost.node.settings import load_settings
 from nocohost.plugins.catalogue import CatalogueEntry, catalogue_of
