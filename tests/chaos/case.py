@@ -188,7 +188,7 @@ class Case:
         return waits
 
     def starved(self, span: Span) -> float:
-        """Return how long one process waited for a processor within the span, at most: in whole pauses, or bit by bit."""
+        """Return how long a process waited for a processor within the span, at most: in whole pauses, or bit by bit."""
         bits: dict[Process, float] = defaultdict(float)
         for process, between, seconds in self.waits:
             if meet(between, span):
