@@ -26,6 +26,7 @@ ELEMENT_BYTES = 16
 DEEPEST = 64
 MOST_COPIES = 65_536
 """How often a chain of macros may hold one value."""
+INTS = range(-(2**63), 2**63)
 MACRO = re.compile(r"\b(all|exists|exists_one|map|filter)\b")
 STEP = re.compile(r"\bsteps\s*\.\s*([a-z_][a-z0-9_]*)")
 CHAIN = re.compile(r"(?<![\w.])([a-z_][a-z0-9_]*)((?:\s*\.\s*[A-Za-z_][A-Za-z0-9_]*)*)")
@@ -111,7 +112,9 @@ class Compiler:
         if found is None:
             from cel_expr_python import cel
 
-            found = self._environments[names] = cel.NewEnv(variables=dict.fromkeys(names, cel.Type.DYN))
+            overload = cel.Overload("sum_list", return_type=cel.Type.DYN, parameters=[cel.Type.LIST], impl=_sum)
+            known, added = dict.fromkeys(names, cel.Type.DYN), [cel.FunctionDecl("sum", [overload])]
+            found = self._environments[names] = cel.NewEnv(variables=known, functions=added)
         return found
 
 
@@ -157,6 +160,17 @@ class _Reader:
             self._left -= sum(map(len, value))
             return {key: self.read(one, depth + 1) for key, one in value.items()}
         raise ExpressionError(f"the value is a {type(value).__name__}, which JSON does not have", hint=self._text[:200])
+
+
+def _sum(values: list[Any]) -> int | float:
+    """Add the numbers of a list up: ``sum`` in expressions, which CEL does not have."""
+    kinds = set(map(type, values))
+    if not (kinds <= {int} or kinds == {float}):
+        raise ValueError("sum adds ints or doubles, not both and nothing else; write double(x)")
+    total: int | float = sum(values)
+    if isinstance(total, int) and total not in INTS:
+        raise ValueError("sum: int overflow")
+    return total
 
 
 def _reached(given: Mapping[str, Any], text: str) -> list[Any]:

@@ -175,3 +175,23 @@ async def test_an_execution_that_waits_for_what_nobody_serves_says_so(node, data
         shown = execution_json(await flows.desk.whole(execution))
     assert [one["code"] for one in shown["warnings"]] == ["key.unserved"]
     assert shown["reason"].startswith(f"no live node serves {key}")
+
+
+async def test_a_megabyte_goes_through_an_execution(flows):
+    """A context near the limit: read by many steps, kept, waited with, and refused beyond it."""
+    value = {"text": "x" * 400_000, "items": [{"n": number, "word": "ü" * 100} for number in range(2_000)]}
+    steps = [
+        calculate("size", "size(trigger.input.text) + size(trigger.input.items)"),
+        {"key": "go", "type": "signal", "name": "go"},
+        calculate("kept", "trigger.input.items"),
+        {"key": "l", "type": "loop", "count": 20, "do": [calculate("n", "steps.kept[7].n")]},
+        calculate("total", "sum(steps.kept.map(one, one.n))"),
+    ]
+    await flows.save(steps, output="[steps.size, steps.total, steps.l.count]")
+    execution = await flows.start(value)
+    await flows.until(execution, "waiting")
+    await flows.desk.signal(execution, "go", "y" * 1_000_000, "tester")
+    row, _ = await flows.ended(execution)
+    assert (row.state, row.output) == ("succeeded", [402_000, 1_999_000, 20]), row.reason
+    with pytest.raises(PayloadError, match="at most"):
+        await flows.start("x" * 1_100_000)

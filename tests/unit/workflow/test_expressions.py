@@ -37,6 +37,9 @@ def value(text):
         ("{'a': [1, 2.5, 'x', null]}", {"a": [1, 2.5, "x", None]}),
         ("timestamp('2024-01-01T00:00:00Z') + duration('1h')", "2024-01-01T01:00:00Z"),
         ("7 / 2", 3),
+        ("sum(trigger.list)", 6),
+        ("sum(trigger.list.map(x, double(x) * 0.5))", 3.0),
+        ("sum([])", 0),
     ],
 )
 def test_a_value_is_json(text, expected):
@@ -56,6 +59,7 @@ def test_a_value_is_json(text, expected):
             "{1: 2}",
             "type(1)",
         ),
+        *("sum(5)", "sum(['a'])", "sum([1, 2.5])", "sum([true])", "sum([9223372036854775807, 1])", "sum([1.0, null])"),
         *("b'abc'", "trigger.count ? 1 : 2", "9223372036854775807 + 1", "trigger.none.x", "int('x')", "duration('x')"),
     ],
 )
@@ -75,6 +79,7 @@ def test_what_is_no_expression_is_refused_when_it_is_compiled(text):
     [
         "trigger.many.all(a, trigger.many.all(b, trigger.many.all(c, true)))",
         "trigger.many.map(a, trigger.many)",
+        "trigger.many.map(a, sum(trigger.many))",
         "trigger.many.map(a, trigger.long + trigger.long)",
         "trigger.many.map(a, trigger.many.map(b, trigger.many))",
         "trigger.many.all(a, trigger.many == trigger.many)",
