@@ -2,6 +2,7 @@
 
 import json
 import sys
+from asyncio import CancelledError
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +19,7 @@ from builtin_plugins.async_task.records import STATES
 from builtin_plugins.async_task.standing import Standing
 from builtin_plugins.async_task.stream import Watch
 from builtin_plugins.async_task.view import task_json
-from nocohost import App, PayloadError, Principal, pass_app
+from nocohost import App, NocohostError, PayloadError, Principal, StoreError, pass_app
 
 OPERATOR = Principal("cli", frozenset({OPERATE}))
 """Whoever has the database may do everything; tasks started here belong to this principal unless said otherwise."""
@@ -192,9 +193,14 @@ async def begin(
     output: Path | None = None,
 ) -> None:
     """Start a task, and go on with it as the options say."""
+    all_params = known | dict(_param(text) for text in params)
     upload = None if file is None else await upload_file(app, file, owner)
-    new = NewTask(kind, known | dict(_param(text) for text in params), title, upload)
-    standing = await Desk(app).start(new, owner)
+    try:
+        standing = await Desk(app).start(NewTask(kind, all_params, title, upload), owner)
+    except NocohostError as error:
+        if upload is not None and not isinstance(error, StoreError):  # after which the task may be there all the same
+            await app.storage.remove(upload.id)
+        raise
     if watch or output is not None:
         standing = await follow(app, standing)
     show_task(standing, as_json=as_json)
@@ -205,16 +211,21 @@ async def begin(
 
 
 async def follow(app: App, standing: Standing) -> Standing:
-    """Show the progress on stderr until the task is over."""
-    watch = Watch(app)
-    with display(sys.stderr) as shown, watch.watching(standing.row.id):
-        shown.show(task_json(standing))
-        while standing.row.is_open:
-            found = await watch.look(standing.row.id, standing)
-            if found is None:
-                raise TaskConflictError("the task is gone: it was past its retention")
-            standing = found
+    """Show the progress on stderr until the task is over; who is interrupted is told that it goes on."""
+    watch, task_id = Watch(app), standing.row.id
+    try:
+        with display(sys.stderr) as shown, watch.watching(task_id):
             shown.show(task_json(standing))
+            while standing.row.is_open:
+                found = await watch.look(task_id, standing)
+                if found is None:
+                    raise TaskConflictError("the task is gone: it was past its retention")
+                standing = found
+                shown.show(task_json(standing))
+    except CancelledError:
+        hint = f"nocohost task watch {task_id}, or nocohost task cancel {task_id}"
+        click.echo(f"the task goes on without you watching: {hint}", err=True)
+        raise
     return standing
 
 

@@ -33,6 +33,7 @@ from nocohost import (
     App,
     Principal,
     Route,
+    StoreError,
     api_route,
     hookimpl,
     idempotency_key,
@@ -67,6 +68,9 @@ class TaskRoutes:
                     raise web.HTTPForbidden(text=f"{principal.id!r} may not do {permission}, which this task asks.")
             standing = await self._desk.start(new, principal.id)
             used = standing.row.upload
+        except StoreError:  # the task may be there all the same; if not, the file expires
+            used = None if new.upload is None else new.upload.id
+            raise
         finally:
             if new.upload is not None and new.upload.id != used:
                 await self._app.storage.remove(new.upload.id)

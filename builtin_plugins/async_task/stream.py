@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from builtin_plugins.async_task.records import find_tasks
 from builtin_plugins.async_task.standing import Standing, stand
 from builtin_plugins.async_task.task import CHANGED
-from nocohost import App, StoreError
+from nocohost import App, NocohostError
 
 LOOK_SECONDS = 1.0
 """How long a change may take to be seen that no signal told of."""
@@ -68,7 +68,7 @@ class Watch:
                 rows = await find_tasks(connection, ids)
             found = {one.row.id: one for one in await stand(self._app, list(rows.values()))}
             self._seen = {one: found.get(one) for one in ids}
-        except StoreError as error:  # it is away; the next look may find it
+        except NocohostError as error:  # it is away, or refuses for a while; whoever waits must not wait for ever
             self._app.log.warning("task.unseen", reason=str(error))
             self._seen = {}
         async with self._looked:

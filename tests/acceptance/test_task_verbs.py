@@ -4,7 +4,11 @@ import asyncio
 import json
 import os
 import pty
+import signal
+import sqlite3
 import sys
+import time
+from contextlib import closing
 
 import pytest
 
@@ -75,6 +79,30 @@ def customers(folder, *rows):
     file = folder / "customers.csv"
     file.write_text("id,Name,Credit\n" + "".join(f"{row}\n" for row in rows), encoding="utf-8")
     return str(file)
+
+
+async def test_the_file_of_a_task_that_is_refused_is_not_kept(tmp_path):
+    file = customers(tmp_path, "1,Ada,2")
+    await run(tmp_path, "task", "import", "shop.nothing", file, code=2)
+    await run(tmp_path, "task", "start", "no-such-kind", "--file", file, code=1)
+    await run(tmp_path, "task", "import", "shop.customers", file, "--title", "two\nlines", code=2)
+    await run(tmp_path, "task", "import", "shop.customers", file)
+    with closing(sqlite3.connect(tmp_path / "nocohost.sqlite")) as database:
+        expiring = database.execute("SELECT expires_at FROM nocohost_files ORDER BY id").fetchall()
+    now = time.time() * 1_000_000
+    assert [at is not None and at <= now for (at,) in expiring] == [True, True, True, False]
+
+
+async def test_who_stops_watching_is_told_that_the_task_goes_on(tmp_path):
+    process = await begun(tmp_path, "task", "start", "shop-report", "--watch")
+    assert (await process.stderr.readline()).startswith(b"pending")
+    process.send_signal(signal.SIGINT)
+    _, err = await process.communicate()
+    assert process.returncode == 130
+    (listed,) = json.loads((await run(tmp_path, "task", "list", "--json"))[0])
+    assert listed["state"] == "pending"
+    assert f"nocohost task watch {listed['id']}" in err.decode()
+    assert "Traceback" not in err.decode()
 
 
 async def test_the_row_errors_of_an_import_are_told_of_and_downloaded(cluster, tmp_path):
