@@ -5,8 +5,9 @@ Signals may be lost, so the database is asked every second all the same while an
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from builtin_plugins.async_task.records import find_tasks
 from builtin_plugins.async_task.standing import Standing, stand
@@ -49,17 +50,21 @@ class Watch:
         return self._seen.get(task_id, before)
 
     async def _look_on(self) -> None:
-        async with self._app.signals.listen(CHANGED) as signals:
-            told = asyncio.ensure_future(anext(signals))
-            try:
-                while self._watched:
-                    await self._look()
-                    await asyncio.sleep(REST_SECONDS)
-                    await asyncio.wait({told}, timeout=LOOK_SECONDS - REST_SECONDS)
-                    if told.done():
-                        told = asyncio.ensure_future(anext(signals))
-            finally:
-                told.cancel()
+        while self._watched:  # somebody may begin to watch while the listener of those before leaves
+            async with self._app.signals.listen(CHANGED) as signals:
+                await self._hear(signals)
+
+    async def _hear(self, signals: AsyncIterator[Mapping[str, Any]]) -> None:
+        told = asyncio.ensure_future(anext(signals))
+        try:
+            while self._watched:
+                await self._look()
+                await asyncio.sleep(REST_SECONDS)
+                await asyncio.wait({told}, timeout=LOOK_SECONDS - REST_SECONDS)
+                if told.done():
+                    told = asyncio.ensure_future(anext(signals))
+        finally:
+            told.cancel()
 
     async def _look(self) -> None:
         ids = list(self._watched)

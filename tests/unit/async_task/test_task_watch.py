@@ -44,3 +44,33 @@ class Silence:
 
     async def __anext__(self):
         await asyncio.Event().wait()
+
+
+async def test_who_begins_to_watch_while_the_listener_of_others_leaves_is_told_too():
+    leaving, left = asyncio.Event(), asyncio.Event()
+
+    @asynccontextmanager
+    async def connect():
+        raise StoreError("away")
+        yield
+
+    @asynccontextmanager
+    async def listen(topic):
+        yield aiter(Silence())
+        leaving.set()
+        await left.wait()
+
+    app = SimpleNamespace(
+        database=SimpleNamespace(connect=connect),
+        signals=SimpleNamespace(listen=listen),
+        log=SimpleNamespace(warning=lambda event, **fields: None),
+    )
+    watch, before = Watch(app), object()
+    with watch.watching("one"):
+        await asyncio.wait_for(watch.look("one", before), 30)
+    await asyncio.wait_for(leaving.wait(), 30)
+    with watch.watching("another"):
+        left.set()
+        assert await asyncio.wait_for(watch.look("another", before), 5) is before
+    watch._looker.cancel()
+    await asyncio.wait({watch._looker})
