@@ -52,7 +52,7 @@ async def test_the_lock_of_a_killed_process_is_taken_when_its_lease_ends(url: st
             first.kill()
             killed_at = asyncio.get_running_loop().time()
             assert await waiting == ["held", "2"]
-            assert asyncio.get_running_loop().time() - killed_at < LEASE_SECONDS + 3
+            assert asyncio.get_running_loop().time() - killed_at < LEASE_SECONDS + 20
 
 
 async def test_a_frozen_process_loses_the_lock_and_is_told_when_it_goes_on(url: str) -> None:

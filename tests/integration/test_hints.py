@@ -157,7 +157,10 @@ async def test_a_database_that_is_away_is_named_once(log: Log, log_lines: LogCap
     database = open_database("postgresql://user:secret@127.0.0.1:1/none", clock=HastyClock(), log=log)
     hints = make_hints(database, clock=HastyClock(), log=log)
     await hints.start()
-    await asyncio.sleep(0.1)
+    async with asyncio.timeout(30):
+        while not log_lines.entries:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)
     hints.send("job", "shop:invoice")
     await hints.stop()
     await database.close()

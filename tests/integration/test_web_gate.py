@@ -220,6 +220,9 @@ async def test_a_client_that_leaves_is_no_failure(caplog):
         await asyncio.sleep(0.05)
         writer.transport.abort()
         left.set()
+        async with asyncio.timeout(30):
+            while door.server.connections:
+                await asyncio.sleep(0.01)
         await asyncio.sleep(0.1)
         assert door.log.events("http.failed") == []
         assert [record for record in caplog.records if record.exc_info] == []
