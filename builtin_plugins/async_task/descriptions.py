@@ -42,7 +42,7 @@ RETRY = ApiDescription(
     "retry_task",
     "Put a failed or cancelled task back to pending; it goes on from its checkpoint",
     {202: TaskView},
-    problems=(400, 404, 409),
+    problems=(400, 404, 409, 422),
 )
 RESULT = ApiDescription(
     "download_result",

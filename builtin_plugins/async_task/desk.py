@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, update
+from sqlalchemy import insert, select, update
 
 from builtin_plugins.async_task.errors import TaskConflictError, TaskNotFoundError
 from builtin_plugins.async_task.form import TaskForm
@@ -74,8 +74,7 @@ class Desk:
             raise PayloadError(
                 "the title cannot be", code="task.title", hint=f"1 to {TITLE_LETTERS} printable characters"
             )
-        more = () if form.permissions_of is None else form.permissions_of(model, self._app)
-        return Checked(form, params, (form.permission, *more))
+        return Checked(form, params, self._permissions(form, model))
 
     async def start(self, new: NewTask, owner: str) -> Standing:
         """Make the task and its job in one transaction; raises what ``check`` does, and ``TaskConflictError``.
@@ -89,6 +88,16 @@ class Desk:
             if error.code != CONFLICT or new.idempotency_key is None:
                 raise
         return await self._start(new, checked, owner)  # its twin came first, and is there now
+
+    async def permissions_of(self, task_id: str) -> Sequence[str]:
+        """Return what whoever started this task now would have to be allowed; raises what ``check`` does of params."""
+        async with self._app.database.connect() as connection:
+            query = select(tasks.c.kind, tasks.c.params).where(tasks.c.id == task_id)
+            row = (await connection.execute(query)).first()
+        if row is None:
+            raise _not_found(task_id)
+        form = find_form(self._app, row.kind)
+        return self._permissions(form, read_params(form, row.params)[0])
 
     async def start_within(self, connection: "AsyncConnection", new: NewTask, owner: str) -> str:
         """Make the task and its job in the caller's transaction, and return its id; raises what ``check`` does.
@@ -175,6 +184,10 @@ class Desk:
             await connection.execute(update(tasks).where(tasks.c.id == row.id, tasks.c.state.in_(OVER)).values(changed))
         await self._app.signals.send(CHANGED, {"id": task_id})
         return await self.find(task_id, principal)
+
+    def _permissions(self, form: TaskForm, model: Any) -> Sequence[str]:
+        more = () if form.permissions_of is None else form.permissions_of(model, self._app)
+        return (form.permission, *more)
 
     def _allowed(self, row: TaskRow | None, task_id: str, principal: Principal) -> TaskRow:
         if row is None or not (row.owner == principal.id or principal.may(OPERATE)):

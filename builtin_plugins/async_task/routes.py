@@ -1,5 +1,6 @@
 """``/api/v1/tasks`` and ``/api/v1/task-kinds``; loaded only on nodes that serve requests."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -63,9 +64,7 @@ class TaskRoutes:
         new = await read_task(request, self._app.settings(TaskSettings).upload_bytes)
         used: str | None = None
         try:
-            for permission in self._desk.check(new).permissions:
-                if not principal.may(permission):
-                    raise web.HTTPForbidden(text=f"{principal.id!r} may not do {permission}, which this task asks.")
+            _require(principal, self._desk.check(new).permissions)
             standing = await self._desk.start(new, principal.id)
             used = standing.row.upload
         except StoreError:  # the task may be there all the same; if not, the file expires
@@ -106,9 +105,13 @@ class TaskRoutes:
         return web.json_response(task_json(standing)) if not standing.row.is_open else _accepted(standing)
 
     async def retry_task(self, request: web.Request) -> web.Response:
-        """Put a failed or cancelled task back to pending."""
+        """Put a failed or cancelled task back to pending; its owner must be allowed what starting it asks."""
         read_query(request, ())
-        return _accepted(await self._desk.retry(task_id(request), _actor(request)))
+        principal = _actor(request)
+        standing = await self._desk.find(task_id(request), principal)
+        if standing.row.owner == principal.id:  # an operator retries it for its owner
+            _require(principal, await self._desk.permissions_of(standing.row.id))
+        return _accepted(await self._desk.retry(standing.row.id, principal))
 
     async def download_result(self, request: web.Request) -> web.StreamResponse:
         """Send the file that the task has made."""
@@ -184,6 +187,12 @@ def _actor(request: web.Request) -> Principal:
     if not (principal.may(CREATE) or principal.may(OPERATE)):
         raise web.HTTPForbidden(text=f"{principal.id!r} may neither {CREATE} nor {OPERATE}.")
     return principal
+
+
+def _require(principal: Principal, permissions: Sequence[str]) -> None:
+    for permission in permissions:
+        if not principal.may(permission):
+            raise web.HTTPForbidden(text=f"{principal.id!r} may not do {permission}, which this task asks.")
 
 
 def _accepted(standing: Standing) -> web.Response:

@@ -9,7 +9,7 @@ from sqlalchemy import insert, select, update
 
 from builtin_plugins.async_task.retention import settle_open, tidy
 from builtin_plugins.async_task.tables import row_errors, tasks
-from nocohost.store.tokens import create_token
+from nocohost.store.tokens import create_token, revoke_token
 
 SETTINGS = {"NOCOHOST_PLUGINS__ASYNC_TASK__RETENTION_SECONDS": "86400"}
 REPORT = {"kind": "shop-report", "params": {}}
@@ -119,6 +119,20 @@ async def test_a_kind_may_ask_for_more_permissions_by_its_params(front):
     token = await front.token("clerk", "task.create", "task.read")
     status, problem, _ = await front.ask("POST", "/api/v1/tasks", token=token, body=REPORT)
     assert (status, "shop.read" in problem["detail"]) == (403, True)
+
+
+async def test_an_owner_retries_only_what_they_might_still_start(front):
+    before = await front.token("ada", "task.create", "task.read", "shop.read")
+    path = f"/api/v1/tasks/{(await front.start(before))['id']}"
+    async with front.app.database.begin() as connection:
+        await revoke_token(connection, "ada")
+    after = await front.token("ada", "task.create", "task.read")
+    assert (await front.ask("POST", f"{path}/cancel", token=after))[0] == 200
+    status, problem, _ = await front.ask("POST", f"{path}/retry", token=after)
+    assert (status, "shop.read" in json.dumps(problem)) == (403, True), problem
+    assert (await front.ask("GET", path, token=after))[1]["state"] == "cancelled"
+    operator = await front.token("operator", "operate")
+    assert (await front.ask("POST", f"{path}/retry", token=operator))[0] == 202, "the owner's task, not theirs"
 
 
 async def test_a_waiting_task_is_cancelled_at_once_and_can_be_retried_but_not_marked_again(front):
