@@ -10,14 +10,14 @@ from types import TracebackType
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Row, update
+from sqlalchemy import Row, Select, case, delete, select, update
 
 from builtin_plugins.async_task.errors import TaskFailedError
 from builtin_plugins.async_task.kind import TaskKind, TaskResult
 from builtin_plugins.async_task.kinds import faults_of, task_forms, task_kinds
 from builtin_plugins.async_task.limits import TaskTimeoutError, free_frames, lower_memory, time_limit
 from builtin_plugins.async_task.settings import TaskSettings
-from builtin_plugins.async_task.tables import tasks
+from builtin_plugins.async_task.tables import row_errors, tasks
 from builtin_plugins.async_task.task import CHANGED, BlockingTask, Task, TaskOrder
 from nocohost import AttemptCancelledError, BlockingApp, BlockingJob, DeadLetter, FenceLostError
 
@@ -105,6 +105,7 @@ def _begin(job: BlockingJob, app: BlockingApp, task_id: str) -> "Row[Any] | None
     """Mark the task as running by this attempt, and return it; None for one that has succeeded or has another job."""
     now: datetime = app.clock.now()
     with job.transaction() as connection:
+        connection.execute(delete(row_errors).where(row_errors.c.task_id.in_(_anew(task_id, job.id))))
         return connection.execute(
             update(tasks)
             .where(tasks.c.id == task_id, tasks.c.job_id == job.id, tasks.c.state != "succeeded")
@@ -116,9 +117,17 @@ def _begin(job: BlockingJob, app: BlockingApp, task_id: str) -> "Row[Any] | None
                 started_at=now,
                 finished_at=None,
                 error=None,
+                row_errors=case((tasks.c.checkpoint.is_(None), 0), else_=tasks.c.row_errors),
             )
             .returning(tasks)
         ).first()
+
+
+def _anew(task_id: str, job_id: str) -> "Select[tuple[str]]":
+    """Select the id of the task if this attempt starts without a checkpoint, and so finds its row errors again."""
+    return select(tasks.c.id).where(
+        tasks.c.id == task_id, tasks.c.job_id == job_id, tasks.c.state != "succeeded", tasks.c.checkpoint.is_(None)
+    )
 
 
 def _kind(app: BlockingApp, job: BlockingJob, row: "Row[Any]") -> tuple[TaskKind | None, str]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Update, insert, update
+from sqlalchemy import Delete, Update, delete, insert, update
 from sqlalchemy.sql.dml import Insert
 
 from builtin_plugins.async_task.row_error import RowError
@@ -30,6 +30,14 @@ def count_errors(task_id: str, count: int) -> Update:
         .where(tasks.c.id == task_id)
         .values(row_errors=tasks.c.row_errors + count)
         .returning(tasks.c.row_errors)
+    )
+
+
+def cut_errors(task_id: str, count: int) -> tuple[Update, Delete]:
+    """Return what leaves a task its first ``count`` row errors."""
+    return (
+        update(tasks).where(tasks.c.id == task_id, tasks.c.row_errors > count).values(row_errors=count),
+        delete(row_errors).where(row_errors.c.task_id == task_id, row_errors.c.number >= count),
     )
 
 

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from builtin_plugins.async_task.pace import Pace
 from builtin_plugins.async_task.row_error import RowError
-from builtin_plugins.async_task.statements import count_errors, store_checkpoint, store_errors, store_progress
+from builtin_plugins.async_task.statements import (
+    count_errors,
+    cut_errors,
+    store_checkpoint,
+    store_errors,
+    store_progress,
+)
 from nocohost import PayloadError
 
 if TYPE_CHECKING:
@@ -151,7 +157,10 @@ class BlockingTask(_Handle):
                 self._tell()
 
     def save_checkpoint(self, checkpoint: Any) -> None:
-        """Save where another attempt is to start: a JSON value of at most 64 KiB."""
+        """Save where another attempt is to start: a JSON value of at most 64 KiB.
+
+        With None it starts anew, without row errors; with anything else it has those of all attempts before.
+        """
         statement = store_checkpoint(self.id, checked_checkpoint(checkpoint))
         with self._writing() as connection:
             connection.execute(statement)
@@ -164,6 +173,12 @@ class BlockingTask(_Handle):
             for statement, rows in store_errors(self.id, found, counted, self.order.most_row_errors):
                 connection.execute(statement, rows)
         return int(counted)
+
+    def cut_row_errors(self, count: int) -> None:
+        """Leave the task its first ``count`` row errors: those after its checkpoint, this attempt finds again."""
+        with self._writing() as connection:
+            for statement in cut_errors(self.id, count):
+                connection.execute(statement)
 
     def _tell(self) -> None:
         """Tell whoever watches, once what they will look at is committed."""
@@ -229,6 +244,12 @@ class Task(_Handle):
             for statement, rows in store_errors(self.id, found, counted, self.order.most_row_errors):
                 await connection.execute(statement, rows)
         return int(counted)
+
+    async def cut_row_errors(self, count: int) -> None:
+        """Leave the task its first ``count`` row errors."""
+        async with self._writing() as connection:
+            for statement in cut_errors(self.id, count):
+                await connection.execute(statement)
 
     async def _tell(self) -> None:
         if self._is_news:

@@ -39,6 +39,8 @@ def run(task: BlockingTask, app: "BlockingApp") -> TaskResult:
     if resource is None or task.upload is None:
         raise TaskFailedError(f"nobody declares {params.resource} any more" if resource is None else "there is no file")
     standing = Standing.of(task.checkpoint)
+    if task.row_errors > standing.errors:
+        task.cut_row_errors(standing.errors)
     try:
         with app.storage.open(task.upload) as file:
             source = open_source(file, params.layout, standing.facts or None)
@@ -94,17 +96,24 @@ class Import:
                 standing.counts.refused = standing.wrong
             if misfits:
                 with self._task.transaction():
-                    self._task.add_row_errors(map(_row_error, misfits))
+                    standing.errors = self._task.add_row_errors(map(_row_error, misfits))
                     self._task.save_checkpoint(standing.as_json())
             self._tell(batch, "rows checked")
             if standing.wrong > params.max_errors:
+                self._check_anew()
                 raise _too_many(params.max_errors, batch.last, "nothing is imported")
         if standing.wrong and not params.dry_run:
+            self._check_anew()
             raise _too_many(standing.wrong - 1, standing.checked, "nothing is imported", all_read=True)
         standing.is_checked = True
         with self._task.transaction():
             self._task.save_checkpoint(standing.as_json())
         self._tell_all(standing.checked, "rows checked")
+
+    def _check_anew(self) -> None:
+        """Let a retry check every row again: whoever asks for it has mended something."""
+        with self._task.transaction():
+            self._task.save_checkpoint(None)
 
     def _write(self) -> None:
         standing = self._standing
@@ -131,7 +140,7 @@ class Import:
             standing.counts.add(counts)
             standing.row = batch.last
             if misfits or refused:
-                self._task.add_row_errors(map(_row_error, sorted([*misfits, *refused])))
+                standing.errors = self._task.add_row_errors(map(_row_error, sorted([*misfits, *refused])))
             self._task.save_checkpoint(standing.as_json())
         self._tell(batch, "rows")
 

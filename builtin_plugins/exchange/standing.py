@@ -22,6 +22,8 @@ class Standing:
     counts: Counts = field(default_factory=Counts)
     wrong: int = 0
     """Rows found not to fit while the file was checked."""
+    errors: int = 0
+    """Row errors of what is done; those that came after are found again."""
 
     @classmethod
     def of(cls, checkpoint: Any) -> "Standing":

@@ -202,6 +202,21 @@ async def test_what_a_task_dies_of_is_told_and_tried_again_only_where_its_kind_s
         assert (await client.over(await client.start(steps=1)))["state"] == "succeeded", "the node goes on"
 
 
+async def test_a_task_that_is_retried_lists_what_it_finds_again_once(
+    cluster: Any, environ: dict[str, str], session: aiohttp.ClientSession
+) -> None:
+    async with cluster("", **environ) as (node,):
+        client = Client(session, node)
+        for at, listed in ((0, [1]), (4, [2, 4, 5])):
+            task_id = await client.start(steps=6, do="refuse", at=at)
+            for _ in range(3):
+                task = await client.over(task_id)
+                assert (task["state"], task["row_errors"]) == ("failed", len(listed)), task
+                rows = (await client.ask("GET", f"{TASKS}/{task_id}/errors"))[1].splitlines()
+                assert [int(row.split(",")[0]) for row in rows[1:]] == listed
+                assert (await client.ask("POST", f"{TASKS}/{task_id}/retry"))[0] == 202
+
+
 async def test_without_a_node_for_tasks_a_task_waits_says_why_and_starts_when_one_appears(
     cluster: Any, environ: dict[str, str], session: aiohttp.ClientSession
 ) -> None:

@@ -273,6 +273,45 @@ async def test_a_killed_attempt_goes_on_at_the_next_chunk_and_doubles_nothing(de
     assert task.told[-1][:2] == (95, 95)
 
 
+def told_of(task):
+    return [(one.row, one.field, one.value) for one in task.errors]
+
+
+@pytest.mark.parametrize(
+    "params", [{"check_first": False}, {}, {"on_error": "skip", "max_errors": 2}, {"dry_run": True}]
+)
+async def test_an_import_that_is_retried_lists_every_misfit_once(desk, monkeypatch, params):
+    monkeypatch.setattr("builtin_plugins.exchange.compiling.CHUNK_ROWS", 10)
+    monkeypatch.setattr("builtin_plugins.exchange.compiling.SQLITE_ROWS", 10)
+    wrong = (23, 26, 27) if "check_first" in params else (3, 13, 26, 27)
+    rows = "".join(f"t{number},{'x' if number + 2 in wrong else 1}\n" for number in range(40))
+    task = desk.task("shelf.books", **{"max_errors": 3, **params})
+    for _ in range(3):
+        with pytest.raises(TaskFailedError):
+            await desk.run(task, f"title,price\n{rows}".encode())
+        assert told_of(task) == [(row, "price", "x") for row in wrong]
+
+
+async def test_a_check_that_is_killed_goes_on_and_lists_every_misfit_once(desk, monkeypatch):
+    monkeypatch.setattr("builtin_plugins.exchange.compiling.CHUNK_ROWS", 10)
+    monkeypatch.setattr("builtin_plugins.exchange.compiling.SQLITE_ROWS", 10)
+    rows = "".join(f"t{number},{'x' if number in (1, 11, 21) else 1}\n" for number in range(40))
+    task = desk.task("shelf.books")
+    for task.dies_after, error in ((1, KeyboardInterrupt), (2, KeyboardInterrupt), (None, TaskFailedError)):
+        with pytest.raises(error):
+            await desk.run(task, f"title,price\n{rows}".encode())
+    assert told_of(task) == [(row, "price", "x") for row in (3, 13, 23)]
+
+
+async def test_an_import_that_failed_its_check_succeeds_when_what_was_missing_is_there(desk):
+    task = desk.task("shelf.books", lookups={"maker": "name"})
+    with pytest.raises(TaskFailedError, match="1 row does not fit"):
+        await desk.run(task, b"title,maker\none,Ada\n")
+    await desk.load("code,name\nA,Ada\n", "shelf.makers")
+    assert counted((await desk.run(task, b"title,maker\none,Ada\n")).value, created=1)
+    assert told_of(task) == []
+
+
 async def test_types_of_plugins_store_what_they_make_of_a_value(desk):
     mark = "12345678-1234-4678-9234-567812345678"
     await desk.load(f"id,text,mark\n1,abc,{mark}\n2,,\n", "shelf.labels")

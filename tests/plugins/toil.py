@@ -70,7 +70,12 @@ def toil(task, app):
     """Go step by step, each in a transaction with its checkpoint."""
     params = task.params
     note(params, "begun")
-    for step in range((task.checkpoint or {"next": 0})["next"], params.steps):
+    reached = task.checkpoint or {"next": 0, "errors": 0}
+    task.cut_row_errors(reached["errors"])
+    for step in range(reached["next"], params.steps):
+        if params.do == "refuse" and step == params.at:
+            task.add_row_errors([RowError(step + 1, "step", "", "is refused")])
+            raise TaskFailedError("a row is refused")
         if params.do and step == params.at:
             odd = misbehave(params.do)
             if odd is not None:
@@ -78,9 +83,8 @@ def toil(task, app):
         time.sleep(params.seconds)
         with task.transaction() as connection:
             connection.execute(text(MARK), {"task": task.id, "step": step, "node": app.node.name})
-            task.save_checkpoint({"next": step + 1})
-            if step % 2:
-                task.add_row_errors([RowError(step + 1, "=cmd", "@value", f"step {step} is odd")])
+            odd = [RowError(step + 1, "=cmd", "@value", f"step {step} is odd")] if step % 2 else []
+            task.save_checkpoint({"next": step + 1, "errors": task.add_row_errors(odd)})
             task.progress(step + 1, params.steps, "steps")
     return TaskResult(value={"steps": params.steps, "attempt": task.attempt})
 

@@ -53,6 +53,13 @@ class PlainTask:
         self._added += errors
         return len(self.errors) + len(self._added)
 
+    @property
+    def row_errors(self) -> int:
+        return len(self.errors)
+
+    def cut_row_errors(self, count: int) -> None:
+        del self.errors[count:]
+
     def progress(self, done: float, total: float | None = None, unit: str = "") -> None:
         self.told.append((done, total, unit))
 
@@ -71,7 +78,9 @@ class Desk:
         return PlainTask(ImportParams(resource=resource, **params), self.blocking)
 
     async def run(self, task: PlainTask, content: bytes) -> TaskResult:
-        """Run one attempt of ``task`` over a file."""
+        """Run one attempt of ``task`` over a file; without a checkpoint it begins without row errors."""
+        if task.checkpoint is None:
+            task.errors.clear()
         app = SimpleNamespace(
             resources=self._twins,
             database=self.blocking,
