@@ -86,6 +86,7 @@ class BenchTask:
 
     upload = "file"
     checkpoint = None
+    row_errors = 0
 
     def __init__(self, params: ImportParams, database: BlockingDatabase) -> None:
         self.params = params

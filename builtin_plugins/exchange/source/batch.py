@@ -1,9 +1,15 @@
 """Rows as readers give them: some at a time, each with the number that its reader's program shows."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from itertools import islice
+from typing import Any, NamedTuple, Protocol, TypeVar
 
+T = TypeVar("T")
+PIECE_ROWS = 8
+"""After so many rows a reader looks how much text they were."""
+BATCH_BYTES = 16 * 1024 * 1024
+"""A batch ends with so much text, however few its rows are: several of them are in memory at a time."""
 MAX_COLUMNS = 1000
 MAX_ROW_LETTERS = 16 * 1024 * 1024
 """A longer row is refused before it is held in memory."""
@@ -50,7 +56,19 @@ class Source(Protocol):
         """Return what was found out of the file, as JSON: format, encoding, separator, sheet."""
 
     def batches(self, size: int, after: int) -> Iterator[Batch]:
-        """Yield the rows whose number is above ``after``, ``size`` at a time; raises ``FileRefusedError``."""
+        """Yield the rows whose number is above ``after``, at most ``size`` and ``BATCH_BYTES`` of text at a time.
+
+        Raises ``FileRefusedError``.
+        """
+
+
+def take(items: Iterator[T], most: int, place: Callable[[], int], taken: list[T]) -> list[T]:
+    """Append the next items to ``taken``, up to ``most``, or until ``place`` is ``BATCH_BYTES`` on; return it."""
+    begin, count = place(), -1
+    while count < len(taken) < most and place() - begin < BATCH_BYTES:
+        count = len(taken)
+        taken.extend(islice(items, min(PIECE_ROWS, most - count)))  # which keeps what came before an error
+    return taken
 
 
 def aligned(numbers: Sequence[int], rows: Sequence[Sequence[Any]], width: int, last: int) -> Batch:

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import BinaryIO
 
 from builtin_plugins.exchange.errors import FileRefusedError
-from builtin_plugins.exchange.source.batch import MAX_CELL_LETTERS, Batch, aligned
+from builtin_plugins.exchange.source.batch import MAX_CELL_LETTERS, Batch, aligned, take
 from builtin_plugins.exchange.source.encoding import Encoding
 from builtin_plugins.exchange.source.lines import lines_of
 
@@ -38,9 +38,10 @@ class CsvSource:
         """Yield the rows after the header and after row ``after``."""
         number = max(after, self.header)
         rows = self._reader()
-        for start in range(0, number, SKIPPED_AT_ONCE):
-            _take(rows, min(SKIPPED_AT_ONCE, number - start), start)
-        while batch := _take(rows, size, number):
+        skipped = 0
+        while skipped < number and (some := self._take(rows, min(SKIPPED_AT_ONCE, number - skipped), skipped)):
+            skipped += len(some)
+        while batch := self._take(rows, size, number):
             yield aligned(range(number + 1, number + len(batch) + 1), batch, len(self.titles), number + len(batch))
             number += len(batch)
 
@@ -54,22 +55,20 @@ class CsvSource:
         """Return the first row from the number ``start`` that is not blank, and its number."""
         rows = self._reader()
         number = 0
-        while some := _take(rows, 1, number):
+        while some := self._take(rows, 1, number):
             number += 1
             if some[0] and number >= start:
                 return number, some[0]
         return 0, None
 
-
-def _take(rows: Iterator[list[str]], count: int, done: int) -> list[list[str]]:
-    """Return the next rows; what Python's reader refuses is told by the number of the row, and in plain words."""
-    taken: list[list[str]] = []
-    try:
-        taken.extend(islice(rows, count))  # which keeps what came before an error
-    except csv.Error as error:
-        number = done + len(taken) + 1
-        raise FileRefusedError(f"row {number} is no CSV: {_words(str(error))}", code="exchange.csv") from error
-    return taken
+    def _take(self, rows: Iterator[list[str]], count: int, done: int) -> list[list[str]]:
+        """Return the next rows; what Python's reader refuses is told by the number of the row, and in plain words."""
+        taken: list[list[str]] = []
+        try:
+            return take(rows, count, self._file.tell, taken)
+        except csv.Error as error:
+            number = done + len(taken) + 1
+            raise FileRefusedError(f"row {number} is no CSV: {_words(str(error))}", code="exchange.csv") from error
 
 
 def find_separator(lines: Iterator[str], header_row: int = 1) -> str:

@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any, BinaryIO
 
 from builtin_plugins.exchange.errors import FileRefusedError
-from builtin_plugins.exchange.source.batch import MAX_COLUMNS, Batch, Misfit
+from builtin_plugins.exchange.source.batch import MAX_COLUMNS, Batch, Misfit, take
 from builtin_plugins.exchange.source.encoding import Encoding
 from builtin_plugins.exchange.source.lines import lines_of
 
@@ -39,9 +39,10 @@ class JsonSource:
     def batches(self, size: int, after: int) -> Iterator[Batch]:
         """Yield the rows after line ``after``."""
         titles, known = self.titles, frozenset(self.titles)
-        lines = islice(self._lines(), after, None)
+        lines = self._lines()
+        next(islice(lines, after, after), None)  # which leaves them out
         number = after
-        while some := list(islice(lines, size)):
+        while some := take(lines, size, self._file.tell, []):
             batch = Batch([], [], last=number + len(some))
             numbers: list[int] = []
             rows: list[Sequence[Any]] = []

@@ -3,12 +3,11 @@
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
-from itertools import islice
 from typing import Any, BinaryIO, TypeVar
 
 from builtin_plugins.exchange.errors import FileRefusedError
 from builtin_plugins.exchange.source.archive import MAX_BROKEN_CELLS, BrokenCells, check_workbook
-from builtin_plugins.exchange.source.batch import Batch, Misfit
+from builtin_plugins.exchange.source.batch import Batch, Misfit, take
 
 T = TypeVar("T")
 RELATIONS = (
@@ -37,6 +36,8 @@ class XlsxSource:
         self._sheet = _parsed(lambda: self._book.get_sheet_by_name(names[0] if sheet is None else sheet))
         self.facts: Mapping[str, Any] = {"format": "xlsx", "sheet": self._sheet.name}
         start = self._sheet.start
+        self._letters = 0
+        """Of the rows that were read so far."""
         self._first_column = 0 if start is None else start[1]
         self._broken = _by_row(broken, file, self._sheet.name) if broken else {}
         self.header, titles = next(self._filled(header_row or 1, 0), (0, None))
@@ -50,7 +51,7 @@ class XlsxSource:
     def batches(self, size: int, after: int) -> Iterator[Batch]:
         """Yield the rows after the header and after row ``after``."""
         rows = self._filled(max(after, self.header) + 1, len(self.titles))
-        while some := list(islice(rows, size)):
+        while some := take(rows, size, lambda: self._letters, []):
             batch = Batch([], [], last=some[-1][0])
             numbers, kept = [], []
             for number, row in some:
@@ -66,6 +67,7 @@ class XlsxSource:
     def _filled(self, start: int, width: int) -> Iterator[tuple[int, list[Any]]]:
         for number, row in enumerate(self._sheet.iter_rows(), start=1):
             if number >= start and (any(value != "" for value in row) or number in self._broken):
+                self._letters += sum([len(value) for value in row if value.__class__ is str])
                 yield number, row
 
     def _title(self, letters: str) -> str:

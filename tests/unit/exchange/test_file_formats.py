@@ -2,6 +2,7 @@
 
 import csv
 import io
+import random
 import re
 import zipfile
 
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builtin_plugins.exchange.errors import FileRefusedError
-from builtin_plugins.exchange.source.batch import MAX_ROW_LETTERS
+from builtin_plugins.exchange.source.batch import BATCH_BYTES, MAX_ROW_LETTERS
 from builtin_plugins.exchange.source.encoding import known_encoding, likely_encoding
 from builtin_plugins.exchange.source.layout import Layout
 from builtin_plugins.exchange.source.opening import open_source
@@ -149,6 +150,30 @@ def test_text_that_only_begins_like_something_else_is_text():
 def test_what_is_said_and_what_is_there_must_agree():
     assert "no .xlsx workbook" in str(refused(b"a\n1\n", Layout(format="xlsx")))
     assert "it is a workbook" in str(refused(workbook([["a"]]), Layout(format="csv")))
+
+
+def wide_file(form: str, cells: list[str]) -> bytes:
+    if form == "csv":
+        return ("text\n" + "".join(f"{cell}\n" for cell in cells)).encode()
+    if form == "jsonl":
+        return "".join(f'{{"text": "{cell}"}}\n' for cell in cells).encode()
+    file = io.BytesIO()
+    with xlsxwriter.Workbook(file) as book:
+        book.add_worksheet().write_column(0, 0, ["text", *cells])
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "xlsx"])
+def test_batches_of_wide_rows_are_cut_by_their_text(form):
+    letters = 32_000
+    cells = [random.Random(number).randbytes(letters // 2).hex() for number in range(1200)]
+    source = open_source(io.BytesIO(wide_file(form, cells)), PLAIN)
+    batches = [(batch.last, [row[0] for row in batch.rows]) for batch in source.batches(10_000, 0)]
+    assert [cell for _, rows in batches for cell in rows] == cells
+    assert all(len(rows) * letters < BATCH_BYTES * 1.1 for _, rows in batches)
+    assert len(batches) == 3, "no smaller than they must be"
+    (rest,) = source.batches(10_000, batches[1][0])
+    assert [row[0] for row in rest.rows] == batches[2][1]
 
 
 def test_json_lines_are_objects_of_the_names_of_the_first_lines():
