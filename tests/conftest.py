@@ -32,8 +32,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Answer ``-n auto``: one worker more than there are cores, for tests wait for processes and for time to pass."""
-    return min(os.cpu_count() or 1, 7) + 1
+    """Answer ``-n auto``: one worker more than there are cores, for tests wait for processes and for time to pass.
+
+    Four at the most: a container may have fewer cores than it sees, and tests of time want some of them idle.
+    """
+    return min(os.cpu_count() or 1, 3) + 1
 
 
 def has_room(memory: Path) -> bool:
