@@ -120,7 +120,7 @@ async def test_what_is_not_there_is_told_from_what_is_not_allowed(ask):
 
 async def test_the_resources_that_one_may_read_are_listed_with_their_fields(ask):
     items = (await ask("GET", "/api/v1/resources")).json()["items"]
-    assert [one["name"] for one in items] == ["shelf.books", "shelf.copies", "shelf.makers"]
+    assert [one["name"] for one in items] == ["shelf.books", "shelf.copies", "shelf.makers", "shelf.labels"]
     price = next(field for field in items[0]["fields"] if field["name"] == "price")
     assert (price["kind"], price["scale"], price["required"]) == ("decimal", 2, False)
     assert (await ask("GET", "/api/v1/resources", who="nobody")).status == 403
