@@ -101,6 +101,8 @@ async def toil_awaited(task, app):
             await task.save_checkpoint({"next": step + 1})
         await task.progress(step + 1, params.steps, "steps")
         await task.add_row_errors([RowError(step + 1, "field", "value", "because")])
+    await task.add_row_errors([RowError(99, "field", "value", "found again by whoever goes on")])
+    await task.cut_row_errors(params.steps)
     return TaskResult(value={"steps": params.steps, "attempt": task.attempt})
 
 
