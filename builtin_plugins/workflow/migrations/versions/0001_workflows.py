@@ -6,6 +6,9 @@ from alembic import op
 revision = "0001"
 down_revision = None
 
+INSTANT = sa.DateTime(timezone=True).with_variant(sa.BigInteger(), "sqlite")
+VALUE = sa.JSON().with_variant(sa.Text(), "sqlite")
+
 
 def upgrade() -> None:
     """Create the tables."""
@@ -14,7 +17,6 @@ def upgrade() -> None:
 
 
 def _create_workflows() -> None:
-    instant = sa.DateTime(timezone=True).with_variant(sa.BigInteger(), "sqlite")
     op.create_table(
         "workflow_workflows",
         sa.Column("name", sa.String(64), primary_key=True),
@@ -22,7 +24,7 @@ def _create_workflows() -> None:
         sa.Column("enabled", sa.Integer),
         sa.Column("trigger_type", sa.String(16)),
         sa.Column("hook", sa.String(64)),
-        sa.Column("updated_at", instant, nullable=False),
+        sa.Column("updated_at", INSTANT, nullable=False),
         sa.Index("workflow_hook", "hook"),
     )
     op.create_table(
@@ -34,15 +36,11 @@ def _create_workflows() -> None:
         sa.Column("digest", sa.String(64), nullable=False),
         sa.Column("ticks", sa.Integer, nullable=False),
         sa.Column("created_by", sa.Text, nullable=False),
-        sa.Column("created_at", instant, nullable=False),
+        sa.Column("created_at", INSTANT, nullable=False),
     )
 
 
 def _create_executions() -> None:
-    instant, value = (
-        sa.DateTime(timezone=True).with_variant(sa.BigInteger(), "sqlite"),
-        sa.JSON().with_variant(sa.Text(), "sqlite"),
-    )
     op.create_table(
         "workflow_executions",
         sa.Column("id", sa.String(36), primary_key=True),
@@ -51,12 +49,12 @@ def _create_executions() -> None:
         sa.Column("state", sa.String(9), nullable=False),
         sa.Column("reason", sa.Text),
         sa.Column("trigger", sa.JSON, nullable=False),
-        sa.Column("output", value),
+        sa.Column("output", VALUE),
         sa.Column("driver", sa.String(36)),
         sa.Column("pokes", sa.Integer, nullable=False),
         sa.Column("cancel_requested", sa.Boolean, nullable=False),
         sa.Column("timer", sa.String(36)),
-        sa.Column("timer_at", instant),
+        sa.Column("timer_at", INSTANT),
         sa.Column("turn", sa.Integer, nullable=False),
         sa.Column("depth", sa.Integer, nullable=False),
         sa.Column("parent", sa.String(36)),
@@ -66,10 +64,10 @@ def _create_executions() -> None:
         sa.Column("digest", sa.String(64)),
         sa.Column("waited", sa.Boolean, nullable=False),
         sa.Column("created_by", sa.Text, nullable=False),
-        sa.Column("created_at", instant, nullable=False),
-        sa.Column("started_at", instant),
-        sa.Column("deadline_at", instant),
-        sa.Column("finished_at", instant),
+        sa.Column("created_at", INSTANT, nullable=False),
+        sa.Column("started_at", INSTANT),
+        sa.Column("deadline_at", INSTANT),
+        sa.Column("finished_at", INSTANT),
         sa.Index("workflow_executions_of", "workflow", "id"),
         sa.Index("workflow_executions_state", "state", "id"),
         sa.Index("workflow_executions_finished", "finished_at"),
@@ -79,10 +77,6 @@ def _create_executions() -> None:
 
 
 def _create_steps() -> None:
-    instant, value = (
-        sa.DateTime(timezone=True).with_variant(sa.BigInteger(), "sqlite"),
-        sa.JSON().with_variant(sa.Text(), "sqlite"),
-    )
     op.create_table(
         "workflow_steps",
         sa.Column("execution", sa.String(36), primary_key=True),
@@ -94,15 +88,15 @@ def _create_steps() -> None:
         sa.Column("state", sa.String(9), nullable=False),
         sa.Column("attempts", sa.Integer, nullable=False),
         sa.Column("failures", sa.Integer, nullable=False),
-        sa.Column("input", value),
-        sa.Column("output", value),
-        sa.Column("error", value),
-        sa.Column("cursor", value),
+        sa.Column("input", VALUE),
+        sa.Column("output", VALUE),
+        sa.Column("error", VALUE),
+        sa.Column("cursor", VALUE),
         sa.Column("node", sa.Text),
         sa.Column("reference", sa.Text),
-        sa.Column("wake_at", instant),
-        sa.Column("started_at", instant, nullable=False),
-        sa.Column("finished_at", instant),
+        sa.Column("wake_at", INSTANT),
+        sa.Column("started_at", INSTANT, nullable=False),
+        sa.Column("finished_at", INSTANT),
         sa.Index("workflow_steps_waiting", "state", "type"),
     )
     op.create_table(
@@ -110,9 +104,9 @@ def _create_steps() -> None:
         sa.Column("execution", sa.String(36), primary_key=True),
         sa.Column("name", sa.String(100), primary_key=True),
         sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
-        sa.Column("value", value),
+        sa.Column("value", VALUE),
         sa.Column("sent_by", sa.Text, nullable=False),
-        sa.Column("sent_at", instant, nullable=False),
+        sa.Column("sent_at", INSTANT, nullable=False),
     )
 
 
