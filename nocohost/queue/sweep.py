@@ -1,9 +1,11 @@
 """The sweep frees what lost nodes held, on every node and for ever; the upkeep removes what time has made old."""
 
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from nocohost.api.clock import Clock
+from nocohost.api.errors import TransactionExpiredError
 from nocohost.api.job import JobState
 from nocohost.api.log import Log
 from nocohost.queue.metrics import QueueMetrics
@@ -16,6 +18,7 @@ from nocohost.store.nodes import mark_lost
 from nocohost.store.orphans import (
     RUN_AGAIN,
     Fate,
+    Freed,
     Lost,
     Orphan,
     any_to_sweep,
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
 
 BATCH = 500
+IDLE_MILLISECONDS = (1000, 4000, 16_000)
+"""How long a sweep may keep the database waiting, try by try: a frozen node lets go soon, a slow one gets there."""
 UPKEEP_SECONDS = 60.0
 
 
@@ -82,14 +87,24 @@ class Sweep:
         for node in lost:
             self._log.warning("node.lost", lost=node)
         while True:
-            async with brief(self._database) as connection:
-                freed = await free_orphans(connection, self._node_id, self._keys, BATCH, self.judge)
+            freed = await self._free_page()
             for orphan in freed.orphans:
                 self._tell(orphan)
             for key in sorted({one.key for one in freed.orphans if one.fate.state is JobState.PENDING}):
                 self.freed(key)
             if len(freed.orphans) < BATCH and freed.cancelled < BATCH:
                 return
+
+    async def _free_page(self) -> Freed:
+        *short, longest = IDLE_MILLISECONDS
+        for limit in short:
+            with suppress(TransactionExpiredError):
+                return await self._free_within(limit)
+        return await self._free_within(longest)
+
+    async def _free_within(self, idle_milliseconds: int) -> Freed:
+        async with brief(self._database, idle_milliseconds) as connection:
+            return await free_orphans(connection, self._node_id, self._keys, BATCH, self.judge)
 
     def _tell(self, orphan: Orphan) -> None:
         fate, numbers = orphan.fate, self._metrics.of(orphan.key)

@@ -68,6 +68,21 @@ class Story:
         """Return what clients asked of this job."""
         return [line for line in self.client if line["act"] == act and line["what"] == "invoke"]
 
+    def granted(self, act: str) -> list[Line]:
+        """Return what clients asked of this job and were not refused."""
+        asked: dict[str, Line] = {}
+        granted: list[Line] = []
+        for line in self.client:
+            if line["act"] != act:
+                continue
+            if line["what"] == "invoke":
+                asked[line["who"]] = line
+            elif line["what"] in {"ok", "info"} and line["who"] in asked:
+                granted.append(asked.pop(line["who"]))
+            else:
+                asked.pop(line["who"], None)
+        return [*granted, *asked.values()]
+
 
 class Case:
     """All stories of a run, and the harm that was done meanwhile."""

@@ -278,11 +278,6 @@ def test_a_recovery_may_wait_for_a_node_to_be_there():
     assert killed(next_at=17.5).harmed(14.0, "ready", "node-5", works=True).rules() == []
 
 
-def test_a_job_that_began_too_early():
-    tale = sound().accepted("Z", "z", run_at="1970-01-01T00:00:03Z").ran("z", began=2.0)
-    assert tale.done("z").rules() == ["P8 early"]
-
-
 def ticked(*ticks):
     tale = sound()
     for at in ticks:

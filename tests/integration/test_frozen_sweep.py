@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from integration.queue_bench import claim, join_node, make_queue, make_sweep, re
 from sqlalchemy import update
 
 from nocohost.store.database import SqlDatabase
+from nocohost.store.orphans import RUN_AGAIN, Fate, Lost
 from nocohost.store.schema import nodes
 from nocohost.store.types import db_after
 
@@ -102,6 +104,25 @@ async def test_what_a_frozen_sweeper_has_locked_is_freed_by_another(
 
         assert not await freed(), "the frozen process holds the row"
         await until(freed, SECONDS)
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+async def test_a_node_too_slow_for_the_limit_sweeps_all_the_same(database: SqlDatabase) -> None:
+    """Where every node is that slow, nobody else would do it: it is given more time, turn by turn."""
+    job = await make_queue(database).enqueue("shop:invoice", {})
+    dead, slow = await join_node(database), await join_node(database)
+    assert len(await claim(database, dead)) == 1
+    await lose(database, dead)
+    sweep = make_sweep(database, slow)
+
+    def judge(lost: Lost) -> Fate:
+        time.sleep(1.5)
+        return RUN_AGAIN
+
+    sweep.judge = judge
+    await sweep.turn()
+    row = await read_job(database, job.id)
+    assert (row.state, row.losses) == ("pending", 1)
 
 
 @pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)

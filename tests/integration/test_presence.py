@@ -75,7 +75,6 @@ class Member:
 async def pair(database: SqlDatabase, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Two nodes that beat, on a server that counts as old."""
     monkeypatch.setattr("nocohost.store.presence.HAS_BEEN_UP", "{seconds} > 0")
-    monkeypatch.setattr("nocohost.store.brief.IDLE_MILLISECONDS", 60_000)  # a busy machine freezes whom it likes
     members = [Member(database, await join_node(database)) for _ in range(2)]
     for member in members:
         member.beat()
