@@ -83,6 +83,10 @@ class Story:
                 asked.pop(line["who"], None)
         return [*granted, *asked.values()]
 
+    def waiting(self, since: float, until: float) -> Span:
+        """Return the span from which a client had the job retried, if it did: what was over by then waited for that."""
+        return max([since, *(line["t"] for line in self.granted("retry") if since < line["t"] < until)]), until
+
 
 class Case:
     """All stories of a run, and the harm that was done meanwhile."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
-from case import ENDED, Case, Story
+from case import ENDED, Attempt, Case, Story
 
 from nocohost.queue.loss import LOSSES
 
@@ -127,10 +127,16 @@ def what_is_over_stays_over(case: Case) -> Iterator[Finding]:
             yield Finding(
                 "I4 ending", f"{story.op} was {seen['state']} once, and {story.row['state']} later", [story.job]
             )
-        if late := [attempt for attempt in story.attempts if attempt.began > seen["t"]]:
+        late = [attempt for attempt in story.attempts if attempt.began > seen["t"]]
+        if late := [attempt for attempt in late if not came_too_late(case, story, attempt)]:
             yield Finding(
                 "I4 ending", f"{story.op} ran under fence {late[0].fence} after it was {seen['state']}", [story.job]
             )
+
+
+def came_too_late(case: Case, story: Story, attempt: Attempt) -> bool:
+    """Tell whether it was claimed before a freeze and began after it, when a later one was over already."""
+    return attempt.fence < story.row.get("fence", 0) and case.froze(attempt.process, (0.0, attempt.began))
 
 
 def fences_rise(case: Case) -> Iterator[Finding]:

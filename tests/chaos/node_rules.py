@@ -48,8 +48,11 @@ def recoveries(case: Case) -> Iterator[tuple[Attempt, Attempt, float, float]]:
                     continue  # its child had been killed long before
                 after = story.attempt(attempt.fence + 1)
                 # None: it was cancelled, or a claim in between never began.
-                if after is not None and not disturbed(case, after, (line["t"], after.began)):
-                    yield attempt, after, after.began - line["t"], allowance(case, (line["t"], after.began), story)
+                if after is None:
+                    continue
+                span = story.waiting(line["t"], after.began)
+                if not disturbed(case, after, span):
+                    yield attempt, after, span[1] - span[0], allowance(case, span, story)
 
 
 def allowance(case: Case, span: Span, story: Story) -> float:
@@ -144,7 +147,7 @@ def handed_back(case: Case, process: tuple[str, int], begun: float) -> Iterator[
             after = story.attempt(attempt.fence + 1)
             if attempt.process != process or attempt.outcome != "interrupted" or after is None or attempt.ended is None:
                 continue
-            span = (attempt.ended, after.began)
+            span = story.waiting(attempt.ended, after.began)
             unserved = max(case.unattended(span, story), case.full(span, story))
             allowed = case.evidence.timing.lease_seconds + case.starved(span) + unserved
             is_away = any(meet(span, outage) for outage in case.outages)
