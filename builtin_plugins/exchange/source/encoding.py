@@ -74,6 +74,8 @@ def survey(file: BinaryIO, declared: str | None, *, universal: bool = True) -> E
     name, skip = next(((name, len(mark)) for mark, name in MARKS if head.startswith(mark)), (declared or "utf-8", 0))
     if name in ("utf-16", "utf-32"):  # without a mark
         name += "-le"
+    if not skip:
+        _refuse_wide_letters(file, name)
     decoder = codecs.getincrementaldecoder(name)("strict")
     file.seek(skip)
     lines, place, length = 0, skip, 0
@@ -101,8 +103,21 @@ def survey(file: BinaryIO, declared: str | None, *, universal: bool = True) -> E
         place += len(piece)
 
 
+def _refuse_wide_letters(file: BinaryIO, name: str) -> None:
+    """Refuse letters of other bytes than ``name`` gives them: as letters and zeros they fit most encodings."""
+    file.seek(0)
+    sample = file.read(AROUND)
+    likely = _wide_encoding(sample)
+    if likely and not name.startswith(likely):
+        raise FileRefusedError(
+            f"the file is not {name}: of its first {len(sample)} bytes {sample.count(0)} are zeros",
+            code="exchange.encoding",
+            hint=_suggestion(sample, name),
+        )
+
+
 def _unreadable(file: BinaryIO, name: str, at: int, line: int, *, is_end: bool) -> FileRefusedError:
-    file.seek(max(0, at - AROUND))
+    file.seek(max(0, at - AROUND) & ~3)  # where a letter begins, of one byte, two or four
     sample = file.read(2 * AROUND)
     file.seek(at)
     byte = file.read(1)
@@ -124,8 +139,9 @@ def _suggestion(sample: bytes, name: str) -> str:
 
 def likely_encoding(sample: bytes, but: str = "") -> str:
     """Return what a piece of text is probably encoded in, an empty text when nothing fits."""
-    if len(sample) > 8 and sample.count(0) * 3 > len(sample):
-        return "utf-16-be" if sample[::2].count(0) > sample[1::2].count(0) else "utf-16-le"
+    wide = _wide_encoding(sample)
+    if wide:
+        return "" if but.startswith(wide) else wide
     high = sum(byte > 127 for byte in sample)
     if not high:
         return ""
@@ -138,6 +154,20 @@ def likely_encoding(sample: bytes, but: str = "") -> str:
     if not guesses and b"\x81" not in sample and _decodes(sample, "windows-1252"):
         guesses = ["windows-1252"]
     return next((guess for guess in guesses if guess != but), "")
+
+
+def _wide_encoding(sample: bytes) -> str:
+    """Return the encoding of two or four bytes a letter that zeros tell of, an empty text where they do not."""
+    zeros = sample.count(0)
+    if len(sample) < 8 or not zeros:
+        return ""
+    if zeros * 5 > len(sample) * 3:
+        return "utf-32" if sample[::4].count(0) < sample[3::4].count(0) else ""
+    odd, even = sample[1::2], sample[::2]
+    name, high = ("utf-16-be", even) if even.count(0) > odd.count(0) else ("utf-16-le", odd)
+    # The high bytes of most alphabets are below a space, as hardly a byte of any other text is.
+    tells = zeros * 3 > len(sample) or sum(byte < 32 for byte in high) * 10 > len(high) * 9
+    return name if tells else ""
 
 
 def _decodes(sample: bytes, name: str) -> bool:

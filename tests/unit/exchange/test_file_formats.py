@@ -76,6 +76,44 @@ def test_what_the_encoding_probably_is_is_said(text, encoding):
     assert likely_encoding(text.encode(encoding or "ascii")) == encoding
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("text", ["id,name\n1,Ann\n", '{"id": 1, "name": "Ann"}\n', "имя;город\nИван;Москва\n"])
+@pytest.mark.parametrize("said", [None, "utf-8", "windows-1252", "utf-16-le", "utf-16-be"])
+def test_text_of_sixteen_bits_without_a_mark_is_refused_with_the_encoding_to_give(text, encoding, said):
+    content = text.encode(encoding)
+    if said == encoding:
+        assert len(read(content, Layout(encoding=said))[1]) == 1
+        return
+    error = refused(content, Layout(encoding=said))
+    assert error.code == "exchange.encoding"
+    assert f"is not {said or 'utf-8'}" in str(error)
+    assert f"give encoding={encoding}" in error.hint
+    assert len(read(content, Layout(encoding=known_encoding(encoding)))[1]) == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("rows", [1, 2000])
+def test_a_letter_far_down_does_not_turn_the_order_of_the_bytes(encoding, rows):
+    content = ("a,b\n" + "1,2\n" * rows + "Müller,3\n").encode(encoding)
+    assert f"encoding={encoding}" in refused(content).hint
+
+
+def test_text_of_thirty_two_bits_without_a_mark_is_told_from_that_of_sixteen():
+    content = GERMAN.encode("utf-32-le")
+    assert "give encoding=utf-32," in refused(content).hint
+    assert read(content, Layout(encoding="utf-32"))[1] == [(2, ["Müller", "1,5"])]
+
+
+def test_text_of_sixteen_bits_that_ends_in_mid_letter_is_not_told_to_be_what_it_was_said_to_be():
+    error = refused("a,b\n1,2\n".encode("utf-16-le")[:-1], Layout(encoding="utf-16-le"))
+    assert "ends in mid-letter" in str(error)
+    assert "utf-16" not in error.hint
+
+
+def test_a_zero_byte_in_a_cell_does_not_make_text_of_sixteen_bits():
+    assert read(b"a,b\n1,\0x\n")[1] == [(2, ["1", "\0x"])]
+
+
 def test_an_encoding_nobody_knows_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="known: utf-8, utf-16"):
         known_encoding("rot13")
