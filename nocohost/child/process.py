@@ -9,11 +9,13 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from nocohost.api.errors import ChildCrashedError
 from nocohost.api.log import Log
 from nocohost.child.messages import ANSWERS, LINE_BYTES, Message, decode, encode
+from nocohost.child.scratch import remove_folder
 
 TAIL_LINES = 40
 TAIL_LETTERS = 4000
@@ -28,7 +30,14 @@ class Child:
     It dies with this process, whatever becomes of either; what it has started is killed when it ends.
     """
 
-    def __init__(self, process: "subprocess.Popen[bytes]", channel: socket.socket, log: Log, key: str | None) -> None:
+    def __init__(
+        self,
+        process: "subprocess.Popen[bytes]",
+        channel: socket.socket,
+        log: Log,
+        key: str | None,
+        scratch: Path | None,
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.key = key
         """The service key whose modules it has imported last."""
@@ -42,6 +51,7 @@ class Child:
         self.is_cancelled = False
         """Whether it was asked to end a handler: it takes no work order after that."""
         self._process = process
+        self._scratch = scratch
         self._channel = channel
         self._writer: asyncio.StreamWriter | None = None
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
@@ -55,17 +65,19 @@ class Child:
         threading.Thread(target=self._wait, args=(loop,), name=f"wait for child {process.pid}", daemon=True).start()
 
     @classmethod
-    def start(cls, arguments: Sequence[str], log: Log, key: str | None = None) -> "Child":
+    def start(cls, arguments: Sequence[str], log: Log, key: str | None = None, scratch: Path | None = None) -> "Child":
         """Start a child; ``arguments`` get the number of its end of the channel and our process id appended.
 
-        Raises ``OSError`` where there is no room for one more.
+        ``scratch`` is the folder for its temporary files, which is removed when it has ended. Raises
+        ``OSError`` where there is no room for one more.
         """
         here, there = socket.socketpair()
+        place = () if scratch is None else ("--scratch", str(scratch))
         with there:
             here.setblocking(False)
             try:
                 process = subprocess.Popen(  # noqa: S603 - our own command
-                    [*arguments, "--channel", str(there.fileno()), "--parent", str(os.getpid())],
+                    [*arguments, "--channel", str(there.fileno()), "--parent", str(os.getpid()), *place],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
@@ -75,7 +87,7 @@ class Child:
             except OSError:
                 here.close()
                 raise
-        return cls(process, here, log, key)
+        return cls(process, here, log, key, scratch)
 
     @property
     def pid(self) -> int:
@@ -199,6 +211,8 @@ class Child:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
         code = self._process.wait()
+        if self._scratch is not None:
+            remove_folder(self._scratch)
         with suppress(RuntimeError):  # the event loop is closed
             loop.call_soon_threadsafe(self._has_ended, code)
 

@@ -1,5 +1,6 @@
 """The rooms of a node, beside its event loop: threads, and children with their spares."""
 
+import asyncio
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -10,6 +11,7 @@ from nocohost.api.room import Room
 from nocohost.api.service import Service
 from nocohost.child.process import Child
 from nocohost.child.room import ChildRoom
+from nocohost.child.scratch import Scratch, sweep_scratch
 from nocohost.child.spares import Spares
 from nocohost.child.thread_room import ThreadRoom
 from nocohost.host.build import NodeParts
@@ -23,6 +25,7 @@ class Rooms:
 
     def __init__(self, parts: NodeParts, services: Mapping[str, Service], registry: CollectorRegistry) -> None:
         self._parts = parts
+        self._scratch = Scratch()
         clock, log = SystemClock(), parts.log  # threads and processes live in real time, in tests too
         isolated = [key for key, service in services.items() if service.isolation == "process"]
         spares = Spares(
@@ -41,8 +44,14 @@ class Rooms:
         """Return the rooms by the isolation that they are for."""
         return {"thread": self._threads, "process": self._children}
 
-    def open(self) -> None:
-        """Keep spare children from the first work order on, if a key that is served here needs some."""
+    async def open(self) -> None:
+        """Remove what children of dead nodes have left; keep spare children from the first work order on.
+
+        Spares are kept if a key that is served here needs some.
+        """
+        swept = await asyncio.to_thread(sweep_scratch)
+        if swept:
+            self._parts.log.info("scratch.swept", nodes=swept)
         self._children.spares.open()
 
     def kill_children(self) -> None:
@@ -53,9 +62,10 @@ class Rooms:
         """End every child, and let the threads go."""
         await self._children.close()
         self._threads.close()
+        self._scratch.close()
 
     def _start(self, key: str | None) -> Child:
-        child = Child.start(COMMAND, self._parts.log, key)
+        child = Child.start(COMMAND, self._parts.log, key, self._scratch.take())
         child.send(
             "hello",
             settings=self._parts.settings.model_dump(mode="json", exclude={"admin_token"}),

@@ -96,7 +96,7 @@ class Work:
             self._parts.hints.subscribe(SCHEDULE, self._schedules.wake)
         await self._schedules.begin()
         self._loops = [asyncio.create_task(loop, name=name) for name, loop in self._make_loops().items()]
-        self._rooms.open()
+        await self._rooms.open()
 
     async def announce(self, state: NodeState) -> None:
         """Tell the cluster where the node stands; a database that is away hears of it from a later beat."""

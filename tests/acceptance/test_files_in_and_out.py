@@ -4,12 +4,16 @@ import asyncio
 import csv
 import io
 import json
+import os
+import signal
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from decimal import Decimal
 from typing import Any
 
 import aiohttp
 import openpyxl
+import psutil
 import pytest
 
 from nocohost.testing.cluster import open_cluster
@@ -30,7 +34,7 @@ class Client:
     async def bring(self, content: bytes, **params: Any) -> dict[str, Any]:
         form = aiohttp.FormData()
         form.add_field("params", json.dumps(params), content_type="application/json")
-        form.add_field("file", content, filename="../customers.csv", content_type="text/csv")
+        form.add_field("file", io.BytesIO(content), filename="../customers.csv", content_type="text/csv")
         return await self._accepted(data=form)
 
     async def order(self, **params: Any) -> dict[str, Any]:
@@ -59,9 +63,9 @@ class Client:
             return task
 
 
-def as_csv() -> bytes:
+def as_csv(rows: Sequence[tuple[str, str]] = ROWS) -> bytes:
     text = io.StringIO(newline="")
-    csv.writer(text).writerows([("Name", "Credit"), *ROWS])
+    csv.writer(text).writerows([("Name", "Credit"), *rows])
     return text.getvalue().encode()
 
 
@@ -89,3 +93,30 @@ async def test_what_is_imported_by_one_node_is_exported_by_another_cell_by_cell(
     assert [tuple(row) for row in csv.reader(io.StringIO(taken["csv"].decode(), newline=""))][1:] == guarded
     records = [json.loads(line) for line in taken["jsonl"].splitlines()]
     assert [(record["name"], record["credit"]) for record in records] == ROWS
+
+
+async def test_an_export_that_is_killed_leaves_no_temporary_file_and_is_made_by_the_next_attempt(
+    database_url, tmp_path
+):
+    rows = [(f"Customer {number}", f"{number}.00") for number in range(1, 60_001)]
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environ = {"NOCOHOST_DATABASE__URL": database_url(), "NOCOHOST_ADMIN_TOKEN": TOKEN, "TMPDIR": str(temporary)}
+    async with AsyncExitStack() as stack:
+        (node,) = await stack.enter_async_context(open_cluster(["!,async-task:process"], tmp_path, environ))
+        client = Client(await stack.enter_async_context(aiohttp.ClientSession(node.url, headers=node.headers)))
+        await client.succeeded(await client.bring(as_csv(rows), resource="shop.customers"))
+        task = await client.order(format="xlsx", resource="shop.customers", fields=["name", "credit"])
+        async with asyncio.timeout(120):
+            while not (written := list(temporary.glob("nocohost-node-*/child-*/nocohost-export-*/*"))):
+                await asyncio.sleep(0.005)
+        folder = written[0].parents[1]
+        assert node.process.process is not None
+        children = psutil.Process(node.process.process.pid).children()
+        os.kill(next(child.pid for child in children if str(folder) in child.cmdline()), signal.SIGKILL)
+        made = await client.succeeded(task)
+        assert made["result"]["value"]["rows"] == len(rows)
+        assert not folder.exists()
+        assert list(temporary.glob("**/nocohost-export-*")) == []
+        assert await node.stop() == 0
+    assert list(temporary.glob("nocohost-*")) == []

@@ -86,7 +86,7 @@ async def start_times(folder: Path, runs: int, spares: int) -> tuple[list[float]
     parts = build_node(load_settings(environ).settings, catalogue, mode, clock=SystemClock(), log=LOG)
     service = Service(KEY, lambda job: None, isolation="process")
     rooms = Rooms(parts, {KEY: service}, CollectorRegistry())
-    rooms.open()
+    await rooms.open()
     room = rooms.by_isolation["process"]
     times, memory = [], 0.0
     try:

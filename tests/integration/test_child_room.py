@@ -216,6 +216,38 @@ async def test_what_a_handler_has_started_ends_with_its_child(bench: Bench) -> N
 
 
 @on_sqlite
+async def test_temporary_files_go_with_the_child_that_left_them(bench: Bench) -> None:
+    assert await bench.run("litter") == "survived"
+    dying = asyncio.create_task(bench.run("litter and die"))
+    while len(litter := _litter(bench)) < 2 and not dying.done():
+        await asyncio.sleep(0.01)
+    (left, (file, pid)) = litter
+    assert file.is_file()
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(ChildCrashedError):
+        await dying
+    assert not file.parent.parent.exists(), "its folder, too"
+    await gone(left[1], 20)
+    await asyncio.wait_for(_missing(left[0].parent.parent), 30)
+    node = file.parent.parent.parent
+    assert list(node.iterdir()) == []
+    await bench.rooms.close()
+    assert not node.exists()
+
+
+def _litter(bench: Bench) -> list[tuple[Path, int]]:
+    """Return the files that handlers have left behind, and the processes that did."""
+    lines = bench.notes.read_text().splitlines() if bench.notes.exists() else []
+    words = [line.split() for line in lines if line.startswith("litter:")]
+    return [(Path(word.removeprefix("litter:")), int(pid)) for word, _, pid in words]
+
+
+async def _missing(path: Path) -> None:
+    while path.exists():
+        await asyncio.sleep(0.01)
+
+
+@on_sqlite
 async def test_children_run_beside_each_other_and_each_only_once(bench: Bench) -> None:
     seen = await asyncio.gather(*(bench.run("who") for _ in range(3)))
     assert len({one["pid"] for one in seen}) == 3

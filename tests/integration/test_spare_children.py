@@ -52,7 +52,7 @@ async def test_a_spare_is_warm_and_replaced(make_bench: Callable[..., Bench]) ->
 
 async def begin(bench: Bench) -> None:
     """Let the node have its first job of this kind: spares are kept from then on."""
-    bench.rooms.open()
+    await bench.rooms.open()
     assert bench.room.spares.waiting == []
     await bench.run("who")
 

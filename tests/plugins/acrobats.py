@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -68,6 +69,10 @@ def misbehave(do, job):
                 time.sleep(60)
             except BaseException:
                 pass
+    elif do in ("litter", "litter and die"):
+        note(job, "litter:" + tempfile.mkstemp(dir=tempfile.mkdtemp())[1])
+        if do == "litter and die":
+            time.sleep(600)
     elif do == "family":
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         note(job, f"grandchild:{child.pid}")
