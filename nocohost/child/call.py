@@ -5,10 +5,10 @@ import inspect
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from traceback import format_exception, format_exception_only
 from typing import Any
 
 from nocohost.api.service import Service
+from nocohost.api.trace import error_text, error_trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,7 @@ def raised(error: BaseException) -> Raised:
     """Return an exception as the text that the log and the job keep of it."""
     if isinstance(error, MemoryError):
         traceback.clear_frames(error.__traceback__)  # what they hold is what has filled the memory
-    text = "".join(format_exception_only(error)).strip()
     own = error.__traceback__
     while own is not None and own.tb_frame.f_globals.get("__name__", "").startswith(__package__ or "nocohost.child"):
         own = own.tb_next
-    return Raised(text, "".join(format_exception(type(error), error, own)), isinstance(error, MemoryError))
+    return Raised(error_text(error), error_trace(error, own), isinstance(error, MemoryError))

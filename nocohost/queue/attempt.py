@@ -4,7 +4,6 @@ import asyncio
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from traceback import format_exception_only
 from typing import Any, NamedTuple
 
 from nocohost.api.app import App
@@ -14,6 +13,7 @@ from nocohost.api.job import Job
 from nocohost.api.log import Log
 from nocohost.api.room import Room, WorkOrder
 from nocohost.api.service import JobType, Service
+from nocohost.api.trace import error_text, error_trace
 from nocohost.queue.claim import HeldClaim
 from nocohost.queue.metrics import KeyNumbers, QueueMetrics
 from nocohost.queue.outcome import FENCED, RELEASED, Interruption, Rules, Verdict, dead
@@ -149,17 +149,14 @@ class Attempts:
 
     async def _judge(self, attempt: Attempt, rules: Rules) -> Verdict:
         job, offer = attempt.job, attempt.offer
-        try:
-            model = offer.job_type.payload
-            payload = job.payload if model is None else read_payload(job.key, job.payload, model)
-        except PayloadError as error:
-            return dead(error.message)
-        if attempt.why is not None:
-            return rules.interrupted(attempt.why)
-        seen = Job(job.id, job.key, payload, job.attempts + 1, job.fence, job.enqueued_at, job.group, attempt.claim)
-        attempt.began = self._clock.monotonic()
         self.running += 1
         try:
+            seen = _seen(attempt)
+            if isinstance(seen, PayloadError):
+                return dead(seen.message)
+            if attempt.why is not None:
+                return rules.interrupted(attempt.why)
+            attempt.began = self._clock.monotonic()
             if offer.service.timeout_seconds is None:
                 return rules.returned(await self._call(attempt, seen))
             return rules.returned(await self._call_within(attempt, seen, offer.service.timeout_seconds))
@@ -174,12 +171,11 @@ class Attempts:
 
     def _raised(self, attempt: Attempt, error: BaseException, rules: Rules) -> Verdict:
         if isinstance(error, HandlerRaisedError):
-            text = error.message
-            trace = error.trace or text
-            self._log.error("job.raised", key=attempt.job.key, job=attempt.job.id, exception=trace)
+            text, trace = error.message, error.trace or error.message
         else:
-            text = "".join(format_exception_only(error)).strip()
-            self._log.exception("job.raised", key=attempt.job.key, job=attempt.job.id, attempt=attempt.job.attempts + 1)
+            text, trace = error_text(error), error_trace(error, error.__traceback__)
+        number = attempt.job.attempts + 1
+        self._log.error("job.raised", key=attempt.job.key, job=attempt.job.id, attempt=number, exception=trace)
         return rules.interrupted(attempt.why) if attempt.why else rules.failed(text)
 
     async def _call(self, attempt: Attempt, seen: Job) -> Any:
@@ -241,3 +237,15 @@ class Attempts:
         say = {"dead": self._log.error, "released": self._log.info}.get(verdict.name, self._log.warning)
         error = {} if verdict.error is None else {"error": verdict.error[:500]}
         say(f"job.{verdict.name}", key=job.key, job=job.id, fence=job.fence, seconds=round(seconds, 3), **error)
+
+
+def _seen(attempt: Attempt) -> Job | PayloadError:
+    """Return the job as its handler sees it, or why it can never be run; what a validator raises else gets out."""
+    job, model = attempt.job, attempt.offer.job_type.payload
+    if not isinstance(job.payload, dict):
+        return PayloadError(f"the stored payload of {job.key} is no JSON object")
+    try:
+        payload = job.payload if model is None else read_payload(job.key, job.payload, model)
+    except PayloadError as error:
+        return error
+    return Job(job.id, job.key, payload, job.attempts + 1, job.fence, job.enqueued_at, job.group, attempt.claim)

@@ -4,7 +4,7 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote
 
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 from sqlalchemy import Connection, Dialect, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -14,7 +14,7 @@ from sqlalchemy.pool import NullPool
 from nocohost.api.clock import Clock
 from nocohost.api.errors import ConfigError, TransactionExpiredError
 from nocohost.node.secrecy import without_password
-from nocohost.store.types import EPOCH, MICROSECOND
+from nocohost.store.types import EPOCH, MICROSECOND, read_json
 
 BUSY_SECONDS = 10.0
 LIMITS = "-c statement_timeout=30s -c idle_in_transaction_session_timeout=60s -c jit=off"
@@ -116,7 +116,7 @@ def _driver_missing() -> ConfigError:
 def _common() -> dict[str, Any]:
     return {
         "json_serializer": lambda value: to_json(value).decode(),
-        "json_deserializer": from_json,
+        "json_deserializer": read_json,
         "hide_parameters": True,  # payloads stay out of tracebacks
     }
 

@@ -5,12 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from nocohost.store.hot.driver_connection import DriverConnection
 from nocohost.store.hot.statements import CLAIM, CLAIM_PLAIN, END, GIVE_BACK, INSERT, INSERT_ONE, OLDEST_LEVELS
 from nocohost.store.hot.values import ANY_PLACES, ClaimedJob, NewJob, OldestLevel, Settlement, Want
+from nocohost.store.types import read_json
 
 
 class PostgresqlHotStore:
@@ -107,7 +108,7 @@ def wanted(node_id: str, claim_id: str, wants: Sequence[Want], places: int = ANY
 
 def claimed(rows: Iterable[Any], claim_id: str) -> list[ClaimedJob]:
     """Return what ``CLAIM`` gave."""
-    return [ClaimedJob._make((*row[:2], from_json(row[2]), *row[3:], claim_id)) for row in rows]
+    return [ClaimedJob._make((*row[:2], read_json(row[2]), *row[3:], claim_id)) for row in rows]
 
 
 def insertion(news: Sequence[NewJob]) -> Mapping[str, str]:

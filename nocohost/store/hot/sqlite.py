@@ -7,13 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic_core import from_json
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from nocohost.store.hot.values import ANY_PLACES, ClaimedJob, NewJob, OldestLevel, Settlement, Want
 from nocohost.store.translate import translated
-from nocohost.store.types import EPOCH, MICROSECOND
+from nocohost.store.types import EPOCH, MICROSECOND, read_json
 from nocohost.store.writer import WriterTurn
 
 if TYPE_CHECKING:
@@ -268,7 +267,7 @@ def claimed(rows: Iterable[Any], claim_id: str, now: int) -> list[ClaimedJob]:
         ClaimedJob(
             dashed(job_id),
             key,
-            from_json(payload),
+            read_json(payload),
             priority,
             group,
             run_at / 1e6,
