@@ -166,12 +166,13 @@ class Consumer:
         for attempt in self._running.values():
             self._attempts.cancel_again(attempt)
         unknown = [one for one in held if one.claim_id + one.id not in self._running]
+        count = 0
         if unknown:
             async with self._database.begin() as connection:
                 count = await release_unknown(connection, self._node_id, unknown)
             if count:
                 self._log.warning("claim.released", jobs=count, reason="the answer to a claim was lost")
-        self._unsure = False
+        self._unsure = count < len(unknown)
 
     async def _claim(self) -> None:
         free = {key: min(count, CLAIM_LIMIT) for key, count in self._free.items() if count > 0}

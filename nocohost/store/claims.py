@@ -12,6 +12,7 @@ from sqlalchemy import (
     func,
     literal,
     literal_column,
+    not_,
     select,
     union_all,
     update,
@@ -33,6 +34,7 @@ usually held up."""
 PENDING: ColumnElement[str] = literal_column("'pending'")
 RUNNING: ColumnElement[str] = literal_column("'running'")
 """Spelt out in the SQL, because a partial index is not found through a parameter."""
+CANCELLED = Ending(JobState.CANCELLED, last_error="cancelled on request")
 
 
 class Claimed(Protocol):
@@ -80,11 +82,18 @@ async def held_jobs(connection: AsyncConnection, node_id: str) -> list[HeldJob]:
 
 
 async def release_unknown(connection: AsyncConnection, node_id: str, known: Sequence[HeldJob]) -> int:
-    """Put back, uncharged, what the node holds without knowing: claims whose answer was lost on the way."""
+    """Put back, uncharged, what the node holds without knowing: claims whose answer was lost on the way.
+
+    What was to be cancelled ends so; a job that is cancelled at this very moment is left for the next look. Return how
+    many are no longer held. The connection must be in a write transaction.
+    """
     count = 0
     for one in known:
-        result = await connection.execute(_released(holds(one.id, one.claim_id) & (jobs.c.node_id == node_id)))
-        count += result.rowcount
+        mine = holds(one.id, one.claim_id) & (jobs.c.node_id == node_id)
+        if one.cancel_requested:
+            count += len(await end_jobs(connection, mine, CANCELLED))
+        else:
+            count += (await connection.execute(_released(mine))).rowcount
     return count
 
 
@@ -93,13 +102,15 @@ async def hand_back(connection: AsyncConnection, node_id: str) -> int:
 
     The connection must be in a write transaction.
     """
-    ending = Ending(JobState.CANCELLED, last_error="cancelled on request")
-    await end_jobs(connection, _held_by(node_id) & jobs.c.cancel_requested, ending)
+    await end_jobs(connection, _held_by(node_id) & jobs.c.cancel_requested, CANCELLED)
     return int((await connection.execute(released_jobs(node_id))).rowcount)
 
 
 def released_jobs(node_id: str) -> Update:
-    """Return the statement by which a leaving node hands back, uncharged, everything that it still holds."""
+    """Return the statement by which a leaving node hands back, uncharged, what it still holds.
+
+    What was to be cancelled stays, and ends so by the sweep of a node that lives: this one is leaving.
+    """
     return _released(_held_by(node_id))
 
 
@@ -163,4 +174,5 @@ def _due() -> ColumnElement[bool]:
 
 
 def _released(where: ColumnElement[bool]) -> Update:
-    return update(jobs).where(where).values(state=JobState.PENDING.value, claim_id=None)
+    # A job that somebody has cancelled must not become pending, where it would be claimed again.
+    return update(jobs).where(where, not_(jobs.c.cancel_requested)).values(state=JobState.PENDING.value, claim_id=None)
