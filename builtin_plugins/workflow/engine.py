@@ -11,8 +11,9 @@ from builtin_plugins.workflow.errors import DefinitionError, WorkflowNotFoundErr
 from builtin_plugins.workflow.library import Library
 from builtin_plugins.workflow.outside import EXPECT, OUTSIDE
 from builtin_plugins.workflow.pokes import Pokes
-from builtin_plugins.workflow.progress import Progress
+from builtin_plugins.workflow.progress import MIB, Progress
 from builtin_plugins.workflow.records import OPEN, ExecutionRow, find_at, load_steps
+from builtin_plugins.workflow.settings import WorkflowSettings
 from builtin_plugins.workflow.standstill import Standstill
 from builtin_plugins.workflow.starting import POKE, end_execution
 from builtin_plugins.workflow.step_runs import StepRuns
@@ -33,6 +34,7 @@ class Engine:
         self._standstill = Standstill(app, self._runs)
         self._pokes = Pokes(app)
         self._writer = StepWriter(app)
+        self._max_bytes = app.settings(WorkflowSettings).max_values_mib * MIB
 
     @property
     def library(self) -> Library:
@@ -86,7 +88,8 @@ class Engine:
             row, now = await find_at(connection, execution_id, here)
             steps = [] if row is None or row.started_at is None else await load_steps(connection, execution_id)
         now = now if due is None else max(now, due)
-        return row, Progress(steps, node=self._app.node.name, now=now), now - here
+        progress = Progress(steps, node=self._app.node.name, now=now, max_bytes=self._max_bytes)
+        return row, progress, now - here
 
     async def _take(self, job: Job, execution_id: str) -> bool:
         """Become the driver of an execution that has none; tell the one that it has."""

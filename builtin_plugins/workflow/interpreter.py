@@ -14,7 +14,7 @@ from typing import Any
 from builtin_plugins.workflow.definition import Definition, Step
 from builtin_plugins.workflow.errors import ExpressionError
 from builtin_plugins.workflow.loops import loop_failure, loop_items, loop_value
-from builtin_plugins.workflow.progress import Progress
+from builtin_plugins.workflow.progress import LIMIT, Progress
 from builtin_plugins.workflow.scope import Scope, evaluated
 from builtin_plugins.workflow.step_row import Place, StepRow
 
@@ -69,7 +69,7 @@ Outcome = Way | Failed | End
 class LimitReachedError(ExpressionError):
     """An execution is at one of its limits; the message names it."""
 
-    code = "workflow.limit"
+    code = LIMIT
 
 
 def advance(
@@ -144,6 +144,8 @@ class Walk:
             raise LimitReachedError(f"limit: max_steps: an execution runs at most {self._max_steps} steps")
         try:
             params = evaluated({name: one for name, one in step.params.items() if name != "while"}, scope.names)
+            if not self._progress.fits(*params.values()):
+                raise LimitReachedError(self._progress.no_room)
             return self._recorded(step, iteration, params)
         except ExpressionError as error:
             row = self._progress.begin(step, iteration, state="running")
@@ -243,7 +245,11 @@ class Walk:
             last = inner.own_steps(step)
             if isinstance(outcome, Failed) and policy == "break":
                 break
-        self._progress.succeed(row, loop_value(step, row, self._progress))
+        value = loop_value(step, row, self._progress)
+        if self._progress.fits(value):
+            self._progress.succeed(row, value)
+        else:
+            self._progress.fail(row, LIMIT, self._progress.no_room)
         return Way.DONE
 
     def _enters(self, step: Step, row: StepRow, index: int, most: int, inner: Scope) -> bool:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from builtin_plugins.workflow.definition import Step
 from builtin_plugins.workflow.effects import Ended, checked
-from builtin_plugins.workflow.progress import Progress
+from builtin_plugins.workflow.progress import LIMIT, Progress
 from builtin_plugins.workflow.step_row import StepRow
 from builtin_plugins.workflow.steps.contract import Answer, timed_out
 
@@ -43,11 +43,7 @@ class Outcomes:
         if answer.error is not None:
             self.fail(row, *answer.error)
             return
-        ended = checked(row.place, answer.value)
-        if ended.code is not None:
-            self.fail(row, ended.code, ended.message, retryable=False)
-        else:
-            self._progress.succeed(row, ended.value)
+        self.end([checked(row.place, answer.value)])
 
     def fail(self, row: StepRow, code: str, message: str, *, retryable: bool = True) -> None:
         """Fail a step, or let it wait for its next attempt."""
@@ -64,10 +60,12 @@ class Outcomes:
         """Record what came of steps that ran beside their execution."""
         for one in ended:
             row = self._progress.rows[one.place]
-            if one.code is None:
+            if one.code is not None:
+                self.fail(row, one.code, one.message, retryable=one.retryable)
+            elif self._progress.fits(one.value):
                 self._progress.succeed(row, one.value)
             else:
-                self.fail(row, one.code, one.message, retryable=one.retryable)
+                self.fail(row, LIMIT, self._progress.no_room, retryable=False)
 
     def expire(self, waits: Mapping[str, Expiring]) -> Sequence[StepRow]:
         """Go on with the steps whose wait is over by the clock; return those, as they were, that gave a wait up."""

@@ -1,5 +1,6 @@
 """The steps of an execution while it is driven: those that are stored, and those that have changed since."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -8,12 +9,22 @@ from typing import Any
 from builtin_plugins.workflow.definition import Step
 from builtin_plugins.workflow.step_row import Place, StepRow
 
+MIB = 1024 * 1024
+LIMIT = "workflow.limit"
+"""The code of what an execution fails with at one of its limits."""
+
 
 class Progress:
-    """The rows of one execution, by place; remembers which have to be written."""
+    """The rows of one execution, by place; remembers which have to be written.
 
-    def __init__(self, rows: Iterable[StepRow], *, node: str = "", now: datetime) -> None:
+    What its steps are given and what they return has ``max_bytes`` together, as JSON: whoever goes on with an execution
+    reads all of it into memory. Whoever adds a value asks before whether it ``fits``.
+    """
+
+    def __init__(self, rows: Iterable[StepRow], *, node: str = "", now: datetime, max_bytes: int = 64 * MIB) -> None:
         self._rows = {row.place: row for row in rows}
+        self._max_bytes = max_bytes
+        self._bytes = sum(size_of(row.input) + size_of(row.output) for row in self._rows.values())
         self._new: dict[Place, None] = {}
         self._changed: dict[Place, None] = {}
         self._next = 1 + max((row.number for row in self._rows.values()), default=0)
@@ -29,12 +40,22 @@ class Progress:
         """Return the row of a step, None before it has begun."""
         return self._rows.get((path, iteration))
 
+    def fits(self, *values: Any) -> bool:
+        """Tell whether there is room for these values."""
+        return self._bytes + sum(map(size_of, values)) <= self._max_bytes
+
+    @property
+    def no_room(self) -> str:
+        """Return what is said of a step whose value does not fit."""
+        return f"limit: max_values_mib: the values of all steps together have at most {self._max_bytes / MIB:g} MiB"
+
     def begin(self, step: Step, iteration: str, **values: Any) -> StepRow:
         """Add the row of a step that begins now."""
         row = StepRow(
             step.path, iteration, self._next, step.key, step.type, started_at=self.now, node=self.node, **values
         )
         self._next += 1
+        self._bytes += size_of(row.input) + size_of(row.output)
         self._rows[row.place] = row
         self._new[row.place] = None
         return row
@@ -49,6 +70,7 @@ class Progress:
 
     def succeed(self, row: StepRow, output: Any) -> StepRow:
         """End a step with its value."""
+        self._bytes += size_of(output) - size_of(row.output)
         return self.change(row, state="succeeded", output=output, error=None, wake_at=None, finished_at=self.now)
 
     def fail(self, row: StepRow, code: str, message: str) -> StepRow:
@@ -76,3 +98,12 @@ class Progress:
         self._new.clear()
         self._changed.clear()
         return new, changed
+
+
+def size_of(value: Any) -> int:
+    """Return how many letters a value has as JSON, about; most values are numbers and short texts."""
+    if value is None:
+        return 0
+    if isinstance(value, bool | int | float):
+        return 8
+    return len(value) if isinstance(value, str) else len(json.dumps(value, ensure_ascii=False))

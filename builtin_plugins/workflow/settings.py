@@ -10,6 +10,9 @@ class WorkflowSettings(BaseModel):
 
     concurrency: int = Field(100, ge=1, le=1000, description="executions that run at a time on one node")
     max_steps: int = Field(10_000, ge=1, le=1_000_000, description="steps that one execution may run")
+    max_values_mib: int = Field(
+        64, ge=1, le=4096, description="MiB of JSON that the values of all steps of one execution may have together"
+    )
     max_depth: int = Field(10, ge=1, le=100, description="how deep workflows may start workflows")
     timeout_seconds: float | None = Field(
         None, gt=0, description="how long an execution may take where its workflow says nothing; unset: for ever"

@@ -15,6 +15,7 @@ from builtin_plugins.workflow.tables import executions, steps
 SETTINGS = {
     "NOCOHOST_PLUGINS__WORKFLOW__CONCURRENCY": "10",
     "NOCOHOST_PLUGINS__WORKFLOW__MAX_STEPS": "20",
+    "NOCOHOST_PLUGINS__WORKFLOW__MAX_VALUES_MIB": "1",
     "NOCOHOST_PLUGINS__WORKFLOW__MAX_DEPTH": "2",
     "NOCOHOST_PLUGINS__WORKFLOW__TIMEOUT_SECONDS": "3600",
     "NOCOHOST_PLUGINS__WORKFLOW__RETENTION_SECONDS": "86400",
@@ -32,6 +33,21 @@ async def flows(node):
 async def front(node):
     async with node("!") as running:
         yield Flows(running)
+
+
+async def test_an_execution_ends_where_its_values_have_no_room(flows):
+    steps = [{"key": "l", "type": "loop", "count": 9, "do": [calculate("a", "trigger.input"), calculate("b", "1")]}]
+    row, rows = await flows.run(steps, "x" * 300_000)
+    assert (row.state, row.reason) == (
+        "failed",
+        "l: l/do/a: limit: max_values_mib: the values of all steps together have at most 1 MiB",
+    )
+    assert [place for place, one in rows.items() if one.output == "x" * 300_000] == [
+        ("l/do/a", str(n)) for n in range(3)
+    ]
+    again = await flows.desk.retry(row.id)
+    row, _ = await flows.ended(again.id)
+    assert row.reason.startswith("l: l/do/a: limit: max_values_mib: "), "what is stored counts too"
 
 
 async def test_an_execution_ends_at_the_limits_of_the_settings(flows):

@@ -7,11 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
+from builtin_plugins.workflow.effects import Ended
 from builtin_plugins.workflow.expressions import Compiler
 from builtin_plugins.workflow.interpreter import advance
+from builtin_plugins.workflow.outcomes import Outcomes
 from builtin_plugins.workflow.progress import Progress
 from builtin_plugins.workflow.reading import read_definition
 from builtin_plugins.workflow.retrying import rows_from, rows_of_failure
+from builtin_plugins.workflow.steps.contract import Answer
 from builtin_plugins.workflow.steps.forms import FORMS
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -32,15 +35,15 @@ def http(key, **more):
     return {"key": key, "type": "http", "url": "https://a.example", **more}
 
 
-def play(steps, answers=None, *, output=None, trigger=None, most=1000, crash_every=0, rows=()):
+def play(steps, answers=None, *, output=None, trigger=None, most=1000, crash_every=0, rows=(), room=1_000_000):
     """Advance to the end; ``answers`` gives the value of a step, "fail" fails it, None leaves it running."""
     definition, answers = read(steps, output), answers or {}
-    progress, begun, turns = Progress(rows, now=NOW), [], 0
+    progress, begun, turns = Progress(rows, now=NOW, max_bytes=room), [], 0
     while True:
         turns += 1
         running = [place for place, row in progress.rows.items() if row.state == "running"]
         if crash_every and turns % crash_every == 0:  # all that is known is what was stored
-            progress = Progress(progress.rows.values(), now=NOW)
+            progress = Progress(progress.rows.values(), now=NOW, max_bytes=room)
             running = []
         plan = advance(definition, progress, trigger, running=running, max_steps=most)
         if plan.end is not None:
@@ -200,6 +203,47 @@ def test_end_ends_what_runs_beside_it():
 def test_an_execution_runs_so_many_steps_at_most():
     end, _, _ = play([{"key": "l", "type": "loop", "count": 100, "do": [calculate("a", "1")]}], most=50)
     assert (end.state, end.reason.startswith("limit: max_steps")) == ("failed", True)
+
+
+@pytest.mark.parametrize("crash_every", [0, 1])
+def test_the_values_of_an_execution_have_a_limit_together_and_the_step_beyond_it_is_named(crash_every):
+    grow = {"key": "grow", "type": "loop", "count": 10, "do": [calculate("copy", "trigger")]}
+    end, rows, _ = play([http("a"), grow], trigger="x" * 300, room=1000, crash_every=crash_every)
+    assert end.state == "failed"
+    assert end.reason.startswith("grow: grow/do/copy: limit: max_values_mib: ")
+    assert [row.iteration for row in rows.values() if row.key == "copy" and row.state == "succeeded"] == ["0", "1", "2"]
+    assert rows["grow/do/copy", "3"].error["code"] == "workflow.limit"
+    assert rows["grow/do/copy", "3"].output is None
+
+
+def test_what_a_step_is_given_counts_and_so_does_the_value_of_a_loop():
+    asks = [http("a", json={"all": "= trigger"}), http("b", json={"all": "= trigger"})]
+    end, rows, begun = play(asks, trigger="x" * 600, room=1000)
+    assert end.reason.startswith("b: limit: max_values_mib: ")
+    assert begun == [("a", "")], "a step that has no room does not begin"
+    assert rows["b", ""].input is None
+    copies = {"key": "grow", "type": "loop", "count": 3, "do": [calculate("copy", "trigger")]}
+    end, rows, _ = play([copies], trigger="x" * 300, room=1000)
+    assert end.reason.startswith("grow: limit: max_values_mib: ")
+
+
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_an_answer_that_has_no_room_fails_its_step_and_is_not_asked_for_again(attempts):
+    definition, progress = read([http("a", retry={"attempts": attempts})]), Progress([], now=NOW, max_bytes=500)
+    (start,) = advance(definition, progress, None).starts
+    outcomes = Outcomes(progress, {"a": start.step})
+    outcomes.end([Ended(start.row.place, "x" * 600)])
+    end = advance(definition, progress, None).end
+    assert end.reason.startswith("a: limit: max_values_mib: ")
+    assert progress.rows["a", ""].state == "failed"
+
+
+def test_a_signal_s_value_that_has_no_room_fails_its_step():
+    definition = read([{"key": "s", "type": "signal", "name": "go"}])
+    progress = Progress([], now=NOW, max_bytes=500)
+    (start,) = advance(definition, progress, None).starts
+    Outcomes(progress, {"s": start.step}).answer(start.row, Answer("x" * 600))
+    assert progress.rows["s", ""].error["code"] == "workflow.limit"
 
 
 def test_a_lost_step_is_begun_again():
