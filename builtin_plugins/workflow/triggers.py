@@ -1,7 +1,6 @@
 """Executions that nobody asks for: started by a change of a record, or by the clock, on nodes that run workflows."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, update
@@ -13,6 +12,7 @@ from builtin_plugins.workflow.outline import ScheduleTrigger
 from builtin_plugins.workflow.starting import NewExecution, insert_execution
 from builtin_plugins.workflow.tables import executions, versions
 from builtin_plugins.workflow.versions import digest_of, enabled_version
+from builtin_plugins.workflow.workflow_desk import trigger_name
 from nocohost import App, Job
 
 if TYPE_CHECKING:
@@ -46,21 +46,24 @@ async def start_by_change(job: Job, app: App, library: Library) -> Mapping[str, 
 
 
 async def start_by_tick(job: Job, app: App, library: Library) -> Mapping[str, Any]:
-    """Start the execution of one tick of a schedule, within its start, end and limit."""
+    """Start the execution of one tick of a schedule, within its start, end and limit.
+
+    What counts is the instant of the tick, however long after it the job was made.
+    """
     name = job.payload.workflow
+    at = await app.schedules.tick_of(trigger_name(name), job.id) or job.enqueued_at or app.clock.now()
     async with job.transaction() as connection:
         found = await _enabled(connection, library, name, "schedule")
         if found is None:
             return {"started": 0}
         number, definition = found
         fields = ScheduleTrigger.model_validate({"type": "schedule", **definition.trigger.params})
-        now: datetime = job.enqueued_at or app.clock.now()
         what = f"tick:{name}:{job.id}"
-        if not fields.covers(now) or await _is_started(connection, digest_of(what)):
+        if not fields.covers(at) or await _is_started(connection, digest_of(what)):
             return {"started": 0}
         if not await _counted(connection, name, number, fields.limit):
             return {"started": 0}
-        trigger = {"type": "schedule", "at": now.isoformat().replace("+00:00", "Z")}
+        trigger = {"type": "schedule", "at": at.isoformat().replace("+00:00", "Z")}
         return {"started": await start_once(app, connection, name, number, trigger, what)}
 
 

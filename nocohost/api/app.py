@@ -156,6 +156,13 @@ class Schedules(Protocol):
     async def list(self) -> Sequence[ScheduleView]:
         """Return every schedule, by name."""
 
+    async def tick_of(self, name: str, job_id: str) -> datetime | None:
+        """Return the instant of the tick of the schedule ``name`` that this job was made for.
+
+        It may be long before the job was, for one that was caught up. None for a job that no tick has made, such as one
+        of ``schedules run``, and a day or more after the tick.
+        """
+
 
 class Lock(Protocol):
     """A lock that is held: a lease that is renewed until the block is left."""

@@ -1,6 +1,7 @@
 """``app.schedules``: the schedules kept in the database, set and removed by whoever has the app."""
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 
 from nocohost.api.app import ScheduleView
@@ -8,6 +9,7 @@ from nocohost.api.errors import PayloadError, PluginContractError
 from nocohost.api.schedule import Schedule
 from nocohost.store.database import SqlDatabase
 from nocohost.store.schedules import list_schedules, put_schedule, remove_schedule
+from nocohost.store.ticks import find_tick
 
 PAGE = 1000
 
@@ -41,6 +43,11 @@ class ScheduleDoor:
         """Remove the schedule of this name; see ``nocohost.api.app.Schedules.remove``."""
         async with self._database.begin() as connection:
             return await remove_schedule(connection, name)
+
+    async def tick_of(self, name: str, job_id: str) -> datetime | None:
+        """Return the tick of a job; see ``nocohost.api.app.Schedules.tick_of``."""
+        async with self._database.connect() as connection:
+            return await find_tick(connection, name, job_id)
 
     async def list(self) -> Sequence[ScheduleView]:
         """Return every schedule, by name."""

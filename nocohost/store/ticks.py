@@ -89,6 +89,13 @@ async def fire_due(
     return FiredPage(fired, len(plans), unreadable)
 
 
+async def find_tick(connection: AsyncConnection, schedule: str, job_id: str) -> datetime | None:
+    """Return the instant of the tick that became this job; None without one. The latest ticks are looked at first."""
+    query = select(ticks.c.tick_at).where(ticks.c.schedule == schedule, ticks.c.job_id == job_id)
+    found: datetime | None = await connection.scalar(query.order_by(ticks.c.tick_at.desc()).limit(1))
+    return found
+
+
 async def remove_old_ticks(connection: AsyncConnection, *, older_than_seconds: float, limit: int) -> int:
     """Remove the rows of ticks that fired so long ago, at most ``limit``; return how many."""
     old = (

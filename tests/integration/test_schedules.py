@@ -137,6 +137,20 @@ async def test_what_becomes_of_ticks_that_passed(database: SqlDatabase, catch_up
     assert (row.last_at is None) == (count == 0)
 
 
+async def test_a_job_is_asked_for_the_tick_that_it_was_made_for(database: SqlDatabase) -> None:
+    door = make_door(database)
+    for name in ("nightly", "other"):
+        await door.set(nightly(name, catch_up="all"))
+        await wait_for(database, name, 5 * 3600)
+    await make_loop(database).turn()
+    found = await ticks_of(database)
+    assert len({tick.tick_at for tick in found if tick.schedule == "nightly"}) >= 5
+    for tick in found:
+        assert await door.tick_of(tick.schedule, tick.job_id) == tick.tick_at
+    assert await door.tick_of("other", found[0].job_id) is None
+    assert await door.tick_of("nightly", new_id()) is None
+
+
 async def test_more_ticks_than_a_page_holds_fire_one_each(database: SqlDatabase) -> None:
     await make_door(database).set(nightly(interval_seconds=1, catch_up="all"))
     await wait_for(database, "nightly", 450)

@@ -1,14 +1,16 @@
 """What starts executions without being asked, and what steps do outside: resources, HTTP, tasks."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 from aiohttp import web
 from flow_bench import Flows, calculate
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
 from builtin_plugins.workflow.records import list_executions
 from builtin_plugins.workflow.tables import executions
+from nocohost.store.schema import schedules
 
 ALLOWED = {
     "NOCOHOST_PLUGINS__WORKFLOW__HTTP_ALLOW": '["127.0.0.1"]',
@@ -36,7 +38,7 @@ async def started(flows, name="flow"):
 
 
 async def until_started(flows, count):
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(found := await started(flows)) < count:
             await asyncio.sleep(0.02)
     return found
@@ -76,6 +78,24 @@ async def test_a_schedule_starts_within_its_limit(slow_flows):
     assert await started(slow_flows) == []
     await slow_flows.save([calculate("at", "trigger.at")])  # by hand from now on
     assert "workflow.flow" not in {one.schedule.name for one in await slow_flows.app.schedules.list()}
+
+
+async def test_executions_of_ticks_that_are_caught_up_say_which_ticks_those_were(slow_flows):
+    trigger = {"type": "schedule", "cron": "0 3 * * *", "timezone": "Europe/Berlin", "catch_up": "all"}
+    stored = await slow_flows.save(
+        [calculate("day", "timestamp(trigger.at).getDate('Europe/Berlin')")], trigger=trigger
+    )
+    assert stored.is_new
+    (view,) = [one for one in await slow_flows.app.schedules.list() if one.schedule.name == "workflow.flow"]
+    first = view.next_at - timedelta(days=3)
+    async with slow_flows.app.database.begin() as connection:  # as if nobody had served the key for three days
+        await connection.execute(update(schedules).where(schedules.c.name == "workflow.flow").values(next_at=first))
+    now = slow_flows.running.clock.now()
+    due = [first + timedelta(days=day) for day in range(4) if first + timedelta(days=day) <= now]
+    assert len(due) >= 2
+    await slow_flows.running.advance(20)
+    rows = await until_started(slow_flows, len(due))
+    assert sorted(row.trigger["at"] for row in rows) == [tick.strftime("%Y-%m-%dT%H:%M:%SZ") for tick in due]
 
 
 async def test_a_schedule_that_is_over_starts_nothing(slow_flows):
