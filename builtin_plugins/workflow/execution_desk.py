@@ -210,7 +210,7 @@ class ExecutionDesk:
             job = await self._app.queue.enqueue(KEY, {"execution": row.id}, connection=connection, priority=URGENT)
             deadline = row.deadline_at
             if deadline is not None and row.started_at is not None:
-                deadline = self._app.clock.now() + (deadline - row.started_at)
+                deadline = (job.enqueued_at or self._app.clock.now()) + (deadline - row.started_at)
             await connection.execute(
                 update(executions)
                 .where(executions.c.id == row.id)

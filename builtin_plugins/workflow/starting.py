@@ -71,7 +71,7 @@ async def insert_execution(app: App, connection: "AsyncConnection", new: NewExec
         parent_iteration=new.parent_iteration,
         waited=new.waited,
         created_by=new.created_by,
-        created_at=app.clock.now(),
+        created_at=job.enqueued_at or app.clock.now(),
         started_at=None,
         deadline_at=None,
         finished_at=None,

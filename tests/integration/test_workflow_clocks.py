@@ -54,6 +54,11 @@ async def test_a_wait_is_as_long_as_the_clock_of_the_database_says(far_flows):
 async def test_a_timeout_too(far_flows):
     row, _ = await far_flows.run([{"key": "s", "type": "signal", "name": "never"}], timeout_seconds=0.5)
     assert (row.state, row.reason) == ("timed_out", "it took longer than its timeout, 0.5 s")
+    assert row.created_at <= row.started_at
+    retried = await far_flows.desk.retry(row.id)
+    assert abs(datetime.now(UTC) - retried.deadline_at) < timedelta(minutes=10)
+    row, _ = await far_flows.ended(row.id)
+    assert row.state == "timed_out"
 
 
 @pytest.mark.parametrize(
