@@ -30,7 +30,7 @@ async def told(node, *words: str) -> None:
 
 
 async def test_without_a_file_handle_left_a_node_goes_on_and_recovers(cluster, acrobat_environ, tmp_path) -> None:
-    environ = {**acrobat_environ, "NOCOHOST_QUEUE__SPARE_CHILDREN": "0"}
+    environ = {**acrobat_environ, "NOCOHOST_QUEUE__SPARE_CHILDREN": "0", "NOCOHOST_QUEUE__PROFILE": "default"}
     async with cluster("!,acrobat:*", **environ) as (node,), aiohttp.ClientSession() as session:
         client = Client(session, node, tmp_path / "notes")
         await client.until(await client.enqueue("good", LOOP), "succeeded")
