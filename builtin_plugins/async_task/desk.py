@@ -120,7 +120,10 @@ class Desk:
         return [warning for one in await stand(self._app, list(rows.values())) for warning in one.warnings]
 
     async def cancel_within(self, connection: "AsyncConnection", task_id: str) -> None:
-        """Cancel a task in the caller's transaction; raises ``TaskNotFoundError`` and ``JobConflictError``."""
+        """Cancel a task in the caller's transaction.
+
+        Raises ``TaskNotFoundError``, and for a task that is over by its job ``JobConflictError``, ``JobNotFoundError``.
+        """
         row = (await find_tasks(connection, [task_id])).get(task_id)
         if row is None:
             raise _not_found(task_id)

@@ -1,15 +1,22 @@
 """Odd things that workflows meet: answers without a charset, values that no text holds, names that come back."""
 
+from types import SimpleNamespace
+
 import pytest
 from aiohttp import web
 from flow_bench import Flows, calculate
 from sqlalchemy import text
 
+from builtin_plugins.async_task import NewTask, TaskDesk
 from builtin_plugins.workflow.errors import DefinitionError
 from builtin_plugins.workflow.outside import Outside
+from builtin_plugins.workflow.steps.task import TaskStep
 from builtin_plugins.workflow.versions import list_workflows
 from builtin_plugins.workflow.view import execution_json
 from nocohost import PayloadError
+from nocohost.api.job import JobState
+from nocohost.store.endings import Ending, end_jobs
+from nocohost.store.schema import history, jobs
 
 ALLOWED = {"NOCOHOST_PLUGINS__WORKFLOW__HTTP_ALLOW": '["127.0.0.1"]'}
 EXPORT = {"resource": "shop.orders", "format": "csv"}
@@ -113,6 +120,19 @@ async def test_what_a_step_waited_for_stops_when_its_time_is_over(slow_flows):
     child, _ = await slow_flows.ended(rows["w", ""].reference)
     assert child.state == "cancelled"
     assert (await slow_flows.desk.show(execution)).row.is_open
+
+
+@pytest.mark.parametrize("fate", [JobState.DEAD, "gone"])
+async def test_a_task_that_is_over_before_it_is_stopped_keeps_no_execution_from_its_end(node, database_url, fate):
+    async with node("!", NOCOHOST_DATABASE__URL=database_url()) as running:
+        app = running.app
+        async with app.database.begin() as connection:
+            task_id = await TaskDesk(app).start_within(connection, NewTask("export", EXPORT), "tester")
+            await end_jobs(connection, jobs.c.key == "async-task:process", Ending(JobState.DEAD, last_error="broken"))
+            if fate == "gone":
+                await connection.execute(history.delete())
+        async with app.database.begin() as connection:
+            await TaskStep().stop(app, connection, SimpleNamespace(reference=task_id))
 
 
 async def test_a_workflow_that_is_made_anew_after_its_removal_is_the_new_one(flows):

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from builtin_plugins.async_task import NewTask, TaskConflictError, TaskDesk, TaskNotFoundError
+from builtin_plugins.async_task import NewTask, TaskDesk, TaskNotFoundError
 from builtin_plugins.workflow.records import ExecutionRow
 from builtin_plugins.workflow.step_row import Place, StepRow
 from builtin_plugins.workflow.steps.contract import Answer, Beginning, Waiting, timed_out
-from nocohost import App, Principal
+from nocohost import App, JobConflictError, JobNotFoundError, Principal
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -41,10 +41,10 @@ class TaskStep:
         return timed_out(row)
 
     async def stop(self, app: App, connection: "AsyncConnection", row: StepRow) -> None:
-        """Cancel the task."""
+        """Cancel the task, unless it is over already."""
         try:
             await TaskDesk(app).cancel_within(connection, row.reference or "")
-        except (TaskNotFoundError, TaskConflictError):
+        except (JobNotFoundError, JobConflictError):  # its own, and those of its job
             return
 
 
