@@ -13,7 +13,7 @@ from sqlalchemy import select
 from builtin_plugins.workflow.records import OPEN
 from builtin_plugins.workflow.starting import ENDED
 from builtin_plugins.workflow.tables import executions
-from nocohost import App, StoreError
+from nocohost import App, ConfigError, StoreError
 
 LOOK_SECONDS = 0.5
 """How long it may take until an end is noticed that no signal told of."""
@@ -87,7 +87,7 @@ class Ends:
                 for execution_id in batch:
                     if execution_id not in still:
                         self._end(execution_id)
-        except StoreError as error:  # it is away; the next look may find it
+        except (StoreError, ConfigError) as error:  # it is away, or refuses; the next look may find it
             self._app.log.warning("workflow.unseen", reason=error.message)
 
     def _end(self, execution_id: str) -> None:

@@ -8,7 +8,7 @@ from builtin_plugins.async_task import TaskDesk
 from builtin_plugins.workflow.outcomes import ABSENT, RETRY
 from builtin_plugins.workflow.starting import wake
 from builtin_plugins.workflow.tables import steps
-from nocohost import App, JobState, StoreError
+from nocohost import App, ConfigError, JobState, StoreError
 
 LOOK_SECONDS = 0.5
 REST_SECONDS = 5.0
@@ -47,7 +47,7 @@ class Outside:
     async def _looked(self) -> bool:
         try:
             return await self._look()
-        except StoreError as error:  # it is away; the next look may find it
+        except (StoreError, ConfigError) as error:  # it is away, or refuses; the next look may find it
             self._app.log.warning("workflow.unseen", reason=error.message)
             return True
 

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from builtin_plugins.workflow.starting import POKE
 from builtin_plugins.workflow.tables import executions
-from nocohost import App, StoreError
+from nocohost import App, ConfigError, StoreError
 
 LOOK_SECONDS = 1.0
 """How long it may take until something is noticed that no signal told of."""
@@ -70,7 +70,7 @@ class Pokes:
         try:
             async with self._app.database.connect() as connection:
                 found = (await connection.execute(query)).all()
-        except StoreError as error:  # it is away; the next look may find it
+        except (StoreError, ConfigError) as error:  # it is away, or refuses; the next look may find it
             self._app.log.warning("workflow.unseen", reason=error.message)
             return
         for row in found:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from nocohost import App, StoreError
+from nocohost import App, ConfigError, StoreError
 
 LOOK_SECONDS = 0.5
 """How long a change may take to be seen."""
@@ -28,7 +28,7 @@ class Watch:
             self._next[execution_id] = coming
         try:
             return await asyncio.shield(coming)
-        except StoreError:
+        except (StoreError, ConfigError):
             return before
 
     async def _look(self, execution_id: str) -> Shown:
@@ -38,6 +38,6 @@ class Watch:
             del self._next[execution_id]  # who comes from now on waits for the next look
         try:
             return await self._load(execution_id)
-        except StoreError as error:  # it is away; the next look may find it
+        except (StoreError, ConfigError) as error:  # it is away, or refuses; the next look may find it
             self._app.log.warning("workflow.unseen", reason=error.message)
             raise
