@@ -6,6 +6,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from builtin_plugins.workflow.execution_desk import not_found
+from builtin_plugins.workflow.versions import not_found as no_workflow
 from nocohost import fit_model, is_id, read_model
 
 JSON = "application/json"
@@ -62,6 +63,14 @@ class EnableBody(Body):
 async def read_body(request: web.Request, model: type[ModelT]) -> ModelT:
     """Return the JSON body as the model, an empty one too; raises problems for what does not fit."""
     return await read_model(request, model) if request.can_read_body else fit_model(model, {})
+
+
+def workflow_name(request: web.Request) -> str:
+    """Return the name in the path; raises ``WorkflowNotFoundError`` for what can be none."""
+    text = request.match_info["name"]
+    if not text.isprintable():
+        raise no_workflow(text)
+    return text
 
 
 def execution_id(request: web.Request) -> str:

@@ -16,6 +16,7 @@ from builtin_plugins.workflow.bodies import (
     flag,
     number,
     read_body,
+    workflow_name,
 )
 from builtin_plugins.workflow.errors import ExecutionNotFoundError
 from builtin_plugins.workflow.execution_desk import ExecutionDesk, Shown, not_found
@@ -85,17 +86,17 @@ class WorkflowRoutes:
         """Show one workflow."""
         read_query(request, ())
         async with self._app.database.connect() as connection:
-            return web.json_response(workflow_json(await find_workflow(connection, request.match_info["name"])))
+            return web.json_response(workflow_json(await find_workflow(connection, workflow_name(request))))
 
     async def remove(self, request: web.Request) -> web.Response:
         """Remove a workflow."""
         read_query(request, ())
-        await self._desk.remove(request.match_info["name"])
+        await self._desk.remove(workflow_name(request))
         return web.Response(status=204)
 
     async def list_versions(self, request: web.Request) -> web.Response:
         """List the versions of a workflow."""
-        query, name = read_query(request, ("after", "limit")), request.match_info["name"]
+        query, name = read_query(request, ("after", "limit")), workflow_name(request)
         limit = page_items(query.get("limit"))
         before = number(query["after"], "after") if "after" in query else None
         async with self._app.database.connect() as connection:
@@ -109,18 +110,18 @@ class WorkflowRoutes:
         read_query(request, ())
         wanted = number(request.match_info["version"], "version")
         async with self._app.database.connect() as connection:
-            return web.json_response(version_json(await find_version(connection, request.match_info["name"], wanted)))
+            return web.json_response(version_json(await find_version(connection, workflow_name(request), wanted)))
 
     async def enable(self, request: web.Request) -> web.Response:
         """Enable a version."""
         read_query(request, ())
         body = await read_body(request, EnableBody)
-        return web.json_response(stored_json(await self._desk.enable(request.match_info["name"], body.version)))
+        return web.json_response(stored_json(await self._desk.enable(workflow_name(request), body.version)))
 
     async def disable(self, request: web.Request) -> web.Response:
         """Disable a workflow."""
         read_query(request, ())
-        return web.json_response(workflow_json(await self._desk.disable(request.match_info["name"])))
+        return web.json_response(workflow_json(await self._desk.disable(workflow_name(request))))
 
     async def list_step_types(self, request: web.Request) -> web.Response:
         """List the types of steps."""
@@ -148,7 +149,7 @@ class ExecutionRoutes:
         key = idempotency_key(request)
         body = await read_body(request, NewExecutionBody)
         row = await self._desk.start(
-            request.match_info["name"],
+            workflow_name(request),
             body.input,
             request[PRINCIPAL].id,
             idempotency_key=key,

@@ -104,7 +104,7 @@ async def get_schedule(connection: AsyncConnection, name: str) -> ScheduleRow:
     """Return the schedule of this name; raises ``ScheduleNotFoundError``."""
     row = (await connection.execute(select(schedules).where(schedules.c.name == name))).first()
     if row is None:
-        raise _not_found(name)
+        raise not_found(name)
     return _row(row)
 
 
@@ -169,7 +169,7 @@ async def pause_schedule(connection: AsyncConnection, name: str) -> ScheduleRow:
     """Let a schedule make no more jobs until it is resumed; return it. Raises ``ScheduleNotFoundError``."""
     row = await _locked(connection, name)
     if row is None:
-        raise _not_found(name)
+        raise not_found(name)
     if row.paused_at is None:
         await _change(connection, name, {"paused_at": await _now(connection), "next_at": null()})
     return await get_schedule(connection, name)
@@ -179,7 +179,7 @@ async def resume_schedule(connection: AsyncConnection, name: str) -> ScheduleRow
     """Let a paused schedule tick again, from now: what it missed is dropped. Raises ``ScheduleNotFoundError``."""
     row = await _locked(connection, name)
     if row is None:
-        raise _not_found(name)
+        raise not_found(name)
     if row.paused_at is not None:
         next_at = read_ticks(row.schedule).after(await _now(connection))
         await _change(connection, name, {"paused_at": null(), "next_at": next_at})
@@ -196,6 +196,11 @@ async def drop_coded(connection: AsyncConnection, name: str, owner: str) -> bool
     """Remove a schedule that is no longer in the code of ``owner``; tell whether it was there."""
     gone = delete(schedules).where(schedules.c.name == name, schedules.c.owner == owner)
     return bool((await connection.execute(gone)).rowcount)
+
+
+def not_found(name: str) -> ScheduleNotFoundError:
+    """Return the error for a name that is no schedule's."""
+    return ScheduleNotFoundError(f"there is no schedule {name[:200]!r}", hint="see: nocohost schedules list")
 
 
 async def _locked(connection: AsyncConnection, name: str) -> ScheduleRow | None:
@@ -236,7 +241,3 @@ def _words(row: ScheduleRow) -> str:
         return read_ticks(row.schedule).words
     except PluginContractError as error:  # written by a node that knows more zones
         return str(error)
-
-
-def _not_found(name: str) -> ScheduleNotFoundError:
-    return ScheduleNotFoundError(f"there is no schedule {name[:200]!r}", hint="see: nocohost schedules list")

@@ -16,7 +16,10 @@ UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a
 
 
 def read_query(request: web.Request, names: Collection[str]) -> dict[str, str]:
-    """Return the query parameters; raises a 400 problem for one that is not in ``names`` or is given twice."""
+    """Return the query parameters.
+
+    Raises a 400 problem for one that is not in ``names``, is given twice, or holds the character NUL.
+    """
     values: dict[str, str] = {}
     for name, value in request.query.items():
         if name not in names:
@@ -24,6 +27,8 @@ def read_query(request: web.Request, names: Collection[str]) -> dict[str, str]:
             raise bad_query(f"{name[:100]!r} is no parameter here", known)
         if name in values:
             raise bad_query(f"{name} is given twice")
+        if "\0" in value:
+            raise bad_query(f"{name} holds the character NUL, which databases do not store")
         values[name] = value
     return values
 

@@ -84,8 +84,9 @@ async def run_schedule(request: web.Request) -> web.Response:
     """Make one job now: 202 with it and its ``Location``."""
     read_query(request, ())
     app = request.app[APP]
+    name = _name(request)
     async with app.database.connect() as connection:
-        row = await stored.get_schedule(connection, request.match_info["name"])
+        row = await stored.get_schedule(connection, name)
     job = await app.queue.enqueue(row.key, row.payload)
     async with app.database.connect() as connection:
         shown = job_json(await get_job(connection, job.id), job.warnings)
@@ -100,12 +101,20 @@ async def pause_schedule(request: web.Request) -> web.Response:
 async def resume_schedule(request: web.Request) -> web.Response:
     """Resume a schedule, and have the nodes that fire it look for its next tick."""
     answer = await _operate(request, stored.resume_schedule)
-    request.app[RETIME](request.match_info["name"])
+    request.app[RETIME](_name(request))
     return answer
 
 
 async def _operate(request: web.Request, operate: Callable[[Any, str], Awaitable[ScheduleRow]]) -> web.Response:
     read_query(request, ())
+    name = _name(request)
     async with request.app[APP].database.begin() as connection:
-        row = await operate(connection, request.match_info["name"])
+        row = await operate(connection, name)
     return web.json_response(schedule_json(row))
+
+
+def _name(request: web.Request) -> str:
+    text = request.match_info["name"]
+    if not text.isprintable():
+        raise stored.not_found(text)
+    return text

@@ -84,9 +84,11 @@ async def test_what_is_not_there_or_not_allowed_is_refused(database: SqlDatabase
             missing = await door.ask("POST", f"{PATH}/none/{verb}", token=ADMIN)
             assert (missing.status, missing.json()["code"]) == (404, "queue.schedule_not_found")
             assert (await door.ask("POST", f"{PATH}/nightly/{verb}", token="nch_viewer_secret")).status == 403
+            assert (await door.ask("POST", f"{PATH}/night%00ly/{verb}", token=ADMIN)).status == 404
         assert (await door.ask("GET", PATH, token="nch_clerk_secret")).status == 403
         assert (await door.ask("GET", PATH)).status == 401
         assert (await door.ask("GET", f"{PATH}/nightly", token=ADMIN)).status == 404
+        assert (await door.ask("GET", f"{PATH}?after=%00", token=ADMIN)).status == 400
     assert await jobs_of(database) == []
 
 

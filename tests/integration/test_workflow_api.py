@@ -113,6 +113,18 @@ async def test_what_a_trigger_names_is_checked(front, trigger, said):
     assert (status, said in " ".join(problem["faults"])) == (422, True), problem
 
 
+async def test_a_text_with_a_nul_names_nothing(front):
+    """PostgreSQL keeps no such text, and refuses the statement that asks for one."""
+    await front.store()
+    for path in ("", "/versions", "/versions/1"):
+        assert (await front.ask("GET", f"/api/v1/workflows/fl%00ow{path}"))[0] == 404, path
+    for path in ("enable", "disable", "executions"):
+        assert (await front.ask("POST", f"/api/v1/workflows/fl%00ow/{path}", body={}))[0] == 404, path
+    assert (await front.ask("DELETE", "/api/v1/workflows/fl%00ow"))[0] == 404
+    for query in ("workflows?after=", "executions?workflow=", "executions?parent=", "tasks?owner="):
+        assert (await front.ask("GET", f"/api/v1/{query}%00"))[0] == 400, query
+
+
 async def test_an_execution_waits_and_says_why_while_nobody_runs_workflows(front):
     await front.store()
     status, execution, headers = await front.start({"input": {"x": 1}, "wait_seconds": 0.2})
