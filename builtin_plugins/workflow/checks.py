@@ -12,6 +12,9 @@ from builtin_plugins.workflow.definition import Definition, Step
 from builtin_plugins.workflow.errors import DefinitionError
 from nocohost import App, UnknownKeyError
 
+ALIASES = frozenset({"@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually"})
+CRON_LETTERS = 255
+
 
 def check_names(app: App, definition: Definition) -> None:
     """Raise ``DefinitionError`` for every name that no installed plugin declares; what is an expression is left."""
@@ -36,15 +39,27 @@ def _trigger_faults(app: App, definition: Definition) -> Iterator[str]:
 
 
 def _time_faults(params: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what ``app.schedules`` would refuse, once the version is stored and nobody can be told of a fault."""
+    zone, cron = str(params["timezone"]), params["cron"]
+    if not _is_zone(zone):
+        yield f"/trigger/timezone: {zone[:80]!r} is no time zone"
+    if cron is None or cron.strip().lower() in ALIASES:
+        return
+    if len(cron.split()) != 5 or len(cron) > CRON_LETTERS:
+        yield f"/trigger/cron: {cron[:80]!r} is neither five fields nor one of {', '.join(sorted(ALIASES))}"
+        return
     try:
-        ZoneInfo(params["timezone"])
+        CronSim(cron, datetime.now(UTC))
+    except (CronSimError, ValueError, AssertionError) as error:
+        yield f"/trigger/cron: {error}"
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        yield f"/trigger/timezone: {str(params['timezone'])[:80]!r} is no time zone"
-    if params["cron"] is not None and not str(params["cron"]).startswith("@"):
-        try:
-            CronSim(params["cron"], datetime.now(UTC))
-        except CronSimError as error:
-            yield f"/trigger/cron: {error}"
+        return False
+    return name != "localtime"  # each machine has its own
 
 
 def _step_faults(app: App, step: Step) -> Iterator[str]:

@@ -105,6 +105,10 @@ async def test_what_a_step_names_is_known_from_declarations(front, step, said):
         ({"type": "resource", "resource": "shop.order", "on": ["create"]}, "shop.orders"),
         ({"type": "resource", "resource": "shop.orders", "on": ["create"], "fields": ["nett"]}, "'net'"),
         ({"type": "schedule", "cron": "61 * * * *"}, "/trigger/cron"),
+        ({"type": "schedule", "cron": "@nightly"}, "/trigger/cron"),
+        ({"type": "schedule", "cron": "30 0 9 * * *"}, "/trigger/cron"),
+        ({"type": "schedule", "cron": f"0 9 * * {','.join('1' * 130)}"}, "/trigger/cron"),
+        ({"type": "schedule", "cron": "0 9 * * *", "timezone": "localtime"}, "no time zone"),
         ({"type": "schedule", "cron": "0 9 * * *", "timezone": "Mars/Olympus"}, "no time zone"),
     ],
 )
