@@ -37,7 +37,7 @@ VERBS = (
     Verb("mode", "nocohost.cli.mode:mode", "Explain a worker mode, or check those of a whole fleet."),
     Verb("plugins", "nocohost.cli.plugins:plugins", "Show what is installed, what is active here, and why."),
     Verb("config", "nocohost.cli.config:config", "Show or check the settings."),
-    Verb("db", "nocohost.cli.db:db", "Upgrade the database, or show its state."),
+    Verb("db", "nocohost.cli.db:db", "Upgrade the database, show its state, or purge it."),
     Verb("nodes", "nocohost.cli.nodes:nodes", "List the nodes; make one quiet, resume or stop it."),
     Verb("queue", "nocohost.cli.queue:queue", "List the queues; pause, resume or drain one."),
     Verb("jobs", "nocohost.cli.jobs:jobs", "List, show, explain, enqueue, retry, cancel and drop jobs."),

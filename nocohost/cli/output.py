@@ -13,6 +13,7 @@ from nocohost.api.errors import (
     PayloadError,
     PayloadTooLargeError,
     SchemaVersionError,
+    StorageUnavailableError,
     StoreUnavailableError,
     UnknownKeyError,
 )
@@ -34,7 +35,7 @@ def exit_code(error: NocohostError) -> int:
     """Return the exit code that tells a caller what kind of error this is."""
     if isinstance(error, ConfigError | UnknownKeyError | PayloadError | PayloadTooLargeError):
         return REFUSED
-    if isinstance(error, StoreUnavailableError | SchemaVersionError):
+    if isinstance(error, StoreUnavailableError | SchemaVersionError | StorageUnavailableError):
         return UNAVAILABLE
     return INTERNAL if isinstance(error, FenceLostError) else FAILED
 

@@ -4,8 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nocohost.api.errors import NocohostError, SettingError
-from nocohost.cli.output import printable, show_error, show_json, show_table
+from nocohost.api.errors import (
+    NocohostError,
+    SchemaVersionError,
+    SettingError,
+    StorageUnavailableError,
+    StoreUnavailableError,
+)
+from nocohost.cli.output import UNAVAILABLE, exit_code, printable, show_error, show_json, show_table
 
 
 def test_a_table_is_aligned_and_ends_where_its_text_ends(capsys: pytest.CaptureFixture[str]) -> None:
@@ -36,6 +42,11 @@ def test_whatever_is_printed_is_printable(text: str) -> None:
 def test_an_error_is_one_line_with_its_hint(capsys: pytest.CaptureFixture[str]) -> None:
     show_error(NocohostError("it\nfailed", hint="do this"))
     assert capsys.readouterr().err == "nocohost: it\\nfailed (do this)\n"
+
+
+@pytest.mark.parametrize("kind", [StoreUnavailableError, SchemaVersionError, StorageUnavailableError])
+def test_what_a_verb_depends_on_and_cannot_reach_has_an_exit_code_of_its_own(kind: type[NocohostError]) -> None:
+    assert exit_code(kind("it is away")) == UNAVAILABLE
 
 
 @pytest.mark.parametrize("message", ["2 settings are wrong", "2 settings are wrong: a: no; b: no"])
