@@ -190,11 +190,9 @@ class WatchedConnection(web.RequestHandler):
     ) -> web.StreamResponse:
         """Answer what is not HTTP, and whatever fails outside every route."""
         if isinstance(exc, ConnectionResetError):
-            raise exc  # nobody is there to be answered
+            raise exc  # clients may leave when they like: that is no fault of ours, and they could fill the log with it
         if request.writer.output_size > 0:
             raise ConnectionResetError("the response has begun already")
-        if isinstance(exc, ConnectionResetError) and request.transport is None:
-            raise exc  # clients may leave when they like: that is no fault of ours, and they could fill the log with it
         if status != 400:
             self.log_exception("a request failed outside its route", exc_info=exc)
             answer = problem(500, "http.internal", "The request failed inside.")

@@ -174,7 +174,6 @@ class EndParams(Params):
 
 
 BLOCK_TYPES = frozenset({"condition", "switch", "loop", "parallel"})
-PURE_TYPES = frozenset({"calculate", "end"})
 FORMS: Sequence[StepForm] = (
     StepForm("calculate", "Calculate", CalculateParams),
     StepForm("condition", "Condition", ConditionParams),
