@@ -62,14 +62,18 @@ class HeldLifespan:
         entered = asyncio.create_task(self._entered.wait())
         try:
             await asyncio.wait([task, entered], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:  # it may have begun all the same, and then nobody else leaves it
+            await (self.leave() if self._entered.is_set() else self._give_up(task))
+            raise
         finally:
             entered.cancel()
-            if not self._entered.is_set():
-                await self._give_up(task)
+        is_late = not (self._entered.is_set() or task.done())
+        if not self._entered.is_set():
+            await self._give_up(task)
         if self._entered.is_set():
             return
         error = self._outcome(task)
-        if error is None:
+        if is_late or error is None:
             raise PluginLoadError(f"node_lifespan of {self._entry} did not begin within {seconds:g} s")
         raise PluginLoadError(f"node_lifespan raised {type(error).__name__}: {error}") from error
 
@@ -95,10 +99,12 @@ class HeldLifespan:
         return None
 
     async def _give_up(self, task: "asyncio.Task[BaseException | None]") -> None:
-        if not task.done():
+        is_ours = not task.done()
+        if is_ours:
             task.cancel()
             await asyncio.wait([task], timeout=LEAVE_SECONDS)
-        if error := self._outcome(task):
+        error = self._outcome(task)
+        if error is not None and not (is_ours and task.cancelled()):
             self._log.error("lifespan.failed", entry=str(self._entry), exc_info=error)
 
     def _outcome(self, task: "asyncio.Task[BaseException | None]") -> BaseException | None:

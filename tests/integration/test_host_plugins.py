@@ -127,6 +127,18 @@ async def test_a_lifespan_that_does_not_begin_is_left_behind_even_when_it_swallo
     end.set()
 
 
+async def test_a_lifespan_that_does_not_begin_is_told_as_such_when_it_heeds_its_cancellation():
+    log = ListLog()
+
+    async def lifespan():
+        await asyncio.Event().wait()
+        yield
+
+    with pytest.raises(PluginLoadError, match=r"node_lifespan of .* did not begin within 0.05 s"):
+        await held(lifespan, log).enter(0.05)
+    assert not log.events("lifespan.failed")
+
+
 async def test_a_lifespan_that_does_not_end_is_left_behind_even_when_it_swallows_its_cancellation():
     end, log = asyncio.Event(), ListLog()
 
@@ -168,6 +180,21 @@ async def test_a_start_that_is_broken_off_cancels_the_lifespan_that_it_waits_for
     with pytest.raises(asyncio.CancelledError):
         await entering
     assert cancelled
+
+
+async def test_a_start_that_is_broken_off_just_as_a_lifespan_has_begun_leaves_it():
+    left, log = asyncio.Event(), ListLog()
+
+    async def lifespan():
+        entering.cancel()  # the waiting task hears of it together with what follows
+        yield
+        left.set()
+
+    entering = asyncio.create_task(held(lifespan, log).enter())
+    with pytest.raises(asyncio.CancelledError):
+        await entering
+    assert left.is_set()
+    assert not log.events("lifespan.failed")
 
 
 async def test_a_lifespan_is_left_by_the_task_that_entered_it():
