@@ -3,11 +3,12 @@
 import asyncio
 import random
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import aiohttp
 import psutil
+from case import EVER
 from cluster import Cluster, Node
 from dump import open_engine
 from producers import TOKEN
@@ -128,7 +129,9 @@ class Nemesis:
             node = await self._take(busy=True)
             self._note("freeze", node)
             node.send(signal.SIGSTOP)
+            held = under_way(node)
             await asyncio.sleep(self._timing.lease_seconds * self._dice.uniform(1.4, 1.8))
+            await self._taken_over(held)
             node.send(signal.SIGCONT)
             self._note("thaw", node)
             node.is_held = False
@@ -233,6 +236,17 @@ class Nemesis:
                         continue
                 await asyncio.sleep(0.1)
 
+    async def _taken_over(self, held: Collection[tuple[str, int]]) -> None:
+        """Wait until another node has begun one of these attempts anew; on a busy machine that takes a while."""
+        if self._server is None:
+            return  # a node frozen with the one lock of SQLite is waited for by all
+        fences = dict(held)
+        for _ in range(int(PATIENCE_SECONDS / 0.1)):
+            lines = (line for node in self._cluster.nodes for line in ledger(node))
+            if any(line["what"] == "begin" and line["fence"] > fences.get(line["job"], EVER) for line in lines):
+                return
+            await asyncio.sleep(0.1)
+
     async def _take(self, *, requests: bool | None = None, serves: bool = False, busy: bool = False) -> Node:
         """Take a node that nobody has, for oneself, as soon as there is one; raises ``NobodyFreeError`` before long.
 
@@ -241,7 +255,7 @@ class Nemesis:
         for _ in range(int(PATIENCE_SECONDS / 0.1)):
             free = [node for node in self._cluster.free(requests=requests) if not node.is_sole]
             if busy:
-                running = {node: under_way(node) for node in free}
+                running = {node: len(under_way(node)) for node in free}
                 free = [node for node in free if running[node] and running[node] == max(running.values())]
             if free:
                 node = self._dice.choice(free)
@@ -258,12 +272,17 @@ class Nemesis:
         self._record.note(what, node=node.name, pid=node.pid, **fields)
 
 
-def under_way(node: Node) -> int:
-    """Return how many attempts the present process of a node has begun and not ended, nor lost with their child."""
+def ledger(node: Node) -> Sequence[Line]:
+    """Return the ledger of the present process of a node."""
+    return read_lines(node.folder, "ledger", f"{node.name}-{node.pid}")
+
+
+def under_way(node: Node) -> Collection[tuple[str, int]]:
+    """Return the attempts that the present process of a node has begun and not ended, nor lost with their child."""
     begun: dict[tuple[str, int], Line] = {}
-    for line in read_lines(node.folder, "ledger", f"{node.name}-{node.pid}"):
+    for line in ledger(node):
         if line["what"] == "begin":
             begun[line["job"], line["fence"]] = line
         elif line["what"] == "end":
             begun.pop((line["job"], line["fence"]), None)
-    return sum("child" not in line or psutil.pid_exists(line["child"]) for line in begun.values())
+    return [begin for begin, line in begun.items() if "child" not in line or psutil.pid_exists(line["child"])]
