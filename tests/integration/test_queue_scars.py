@@ -61,7 +61,7 @@ class Rig:
             return await get_job(connection, job.id)
 
     async def until(self, job, states=("succeeded", "dead", "cancelled")):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (row := await self.row(job)).state not in states:
                 await asyncio.sleep(0.02)
         return row
@@ -127,14 +127,20 @@ async def test_a_node_whose_heartbeat_alone_fails_does_not_leave_when_its_handle
     async def handler(job):
         await asyncio.sleep(3600)
 
+    now = 0.0
     async with Rig(database, log, handler) as rig:
         consumer, soon = rig.consumer, asyncio.get_running_loop().call_soon_threadsafe
         reins = Reins(soon, consumer.fence, consumer.unfence, lambda: consumer.busy, lambda: None, left.append)
-        watch = Watch(1.5, reins, log=log)
-        await rig.queue.enqueue(KEY, {})
-        watch.start()
-        await asyncio.sleep(1.8)
-        watch.stop()
+        watch = Watch(15.0, reins, log=log, monotonic=lambda: now)
+        await rig.until(await rig.queue.enqueue(KEY, {}), ("running",))
+        assert consumer.busy == 1
+        now = 11.0
+        watch.look()
+        async with asyncio.timeout(30):
+            while consumer.busy:
+                await asyncio.sleep(0.02)
+        now = 14.5
+        watch.look()
     assert left == []
 
 
