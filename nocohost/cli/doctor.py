@@ -14,7 +14,7 @@ from nocohost.cli.store import installed_sets
 from nocohost.host.doctor import OK, PROBLEM, WARNING, Finding, examine_database, examine_folder, failed
 from nocohost.host.log import make_log
 from nocohost.node.clock import SystemClock
-from nocohost.node.settings import Settings, load_settings
+from nocohost.node.settings import Settings, load_settings, read_mode
 from nocohost.plugins.catalogue import read_catalogue
 from nocohost.plugins.lookalikes import lookalikes
 from nocohost.store.database import open_database
@@ -29,7 +29,7 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
     Warnings alone are no problem. The database is not waited for.
     """
     settings = load_settings(os.environ).settings
-    findings = [*_plugins(), examine_folder(settings), *asyncio.run(_database(settings))]
+    findings = [*_plugins(settings), examine_folder(settings), *asyncio.run(_database(settings))]
     problems = sum(one.level == PROBLEM for one in findings)
     warnings = sum(one.level == WARNING for one in findings)
     if as_json:
@@ -65,9 +65,12 @@ async def _database(settings: Settings) -> Sequence[Finding]:
         await database.close()
 
 
-def _plugins() -> Iterator[Finding]:
+def _plugins(settings: Settings) -> Iterator[Finding]:
     """Load what the mode covers, as ``plugins list`` does, and tell of what is at fault."""
     try:
+        read_mode(
+            settings, read_catalogue().declared_keys
+        )  # refused here in its own words, not by the end of a process
         found = inspect_in_process()
     except NocohostError as error:
         yield failed("plugins", error)

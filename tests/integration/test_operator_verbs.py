@@ -175,3 +175,14 @@ def test_the_doctor_changes_nothing_and_exits_with_3_for_a_problem(
     printed = capsys.readouterr().out
     assert "problem  unserved      1 jobs of shop:invoice are due and no live node serves it" in printed
     assert printed.endswith("1 problems, 0 warnings\n")
+
+
+def test_the_doctor_says_what_is_wrong_with_a_mode_that_would_not_start(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKER_MODE", "shop:invoic")
+    code, told = call("doctor")
+    (finding,) = [one for one in told["findings"] if one["check"] == "plugins"]
+    assert (code, finding["level"]) == (3, "problem")
+    assert "'shop:invoic' at position 1" in finding["message"]
+    assert "'shop:invoice'" in finding["hint"]
