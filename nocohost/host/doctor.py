@@ -4,6 +4,7 @@ It changes nothing. The plugins are examined by the command line, in a process o
 """
 
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -32,8 +33,10 @@ from nocohost.store.vitals import (
 from nocohost.web.hosts import is_loopback
 
 SKEW_SECONDS = 5.0
-WAL_BYTES = 64 * 1024**2
+MIB = 1024**2
+WAL_BYTES = 64 * MIB
 MUCH_WAL_BYTES = 1024**3
+FULL_BYTES = MIB
 LOST_FOR = timedelta(days=1)
 """How long a lost node is told of."""
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
@@ -95,6 +98,10 @@ def examine_folder(settings: Settings) -> Finding:
     while not where.exists() and where != where.parent:
         where = where.parent
     if where.is_dir() and os.access(where, os.W_OK | os.X_OK):
+        free = shutil.disk_usage(where).free
+        if free < FULL_BYTES:
+            message = f"the disk of {folder} is full: {free / MIB:.1f} MiB are free"
+            return Finding("data_dir", PROBLEM, message, "make room on it; what was accepted waits, and goes on then")
         return Finding("data_dir", OK, f"{folder} can be written")
     hint = "check who owns it, or set NOCOHOST_DATA_DIR to a folder that this user may write"
     return Finding("data_dir", PROBLEM, f"{folder}: user {os.getuid()} may not write {where}", hint)
@@ -148,8 +155,8 @@ def _sessions(check: str, found: Sequence[Session], what: str) -> Finding:
 def _wal(file: str) -> Finding:
     size = wal_bytes(file)
     if size <= WAL_BYTES:
-        return Finding("wal", OK, f"the write-ahead log has {size / 1024**2:.1f} MiB")
-    message = f"the write-ahead log {file}-wal has {size / 1024**2:.0f} MiB: a reader has kept it from being cleared"
+        return Finding("wal", OK, f"the write-ahead log has {size / MIB:.1f} MiB")
+    message = f"the write-ahead log {file}-wal has {size / MIB:.0f} MiB: a reader has kept it from being cleared"
     hint = "end what reads for so long; the file shrinks when the last process closes it"
     return Finding("wal", PROBLEM if size > MUCH_WAL_BYTES else WARNING, message, hint)
 

@@ -215,3 +215,10 @@ def test_a_folder_that_cannot_be_written_is_a_problem(tmp_path: Path, monkeypatc
     assert (found.level, str(file) in found.message) == ("problem", True)
     monkeypatch.setattr(doctor.os, "access", lambda *arguments: False)
     assert examine_folder(Settings(data_dir=tmp_path)).level == "problem"
+
+
+def test_a_disk_without_room_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node on it serves nothing: no heartbeat can be written. What had been accepted waits."""
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda where: SimpleNamespace(free=4096))
+    found = examine_folder(Settings(data_dir=tmp_path))
+    assert (found.level, found.message) == ("problem", f"the disk of {tmp_path} is full: 0.0 MiB are free")
