@@ -25,6 +25,9 @@ HINT_SECONDS = 0.1
 LOOKS = 2
 GRACE_SECONDS = 1.0
 """What of a drain's time handlers get once cancelled, before their jobs are released without them; a fifth at most."""
+LATE_SECONDS = 2.0
+"""An answer to a claim that took so long, less than any lease, is compared first: this node may have been frozen, and
+others have freed its jobs."""
 CLAIM_LIMIT = 250
 """Jobs of one claim: the next is under way while these run, so that neither database nor node waits for the other."""
 AGEING_SHARE = 0.1
@@ -182,6 +185,7 @@ class Consumer:
         plain, limited = self._limits.split(wants, is_idle=not (looks or self._backlog))
         places = self._attempts.places
         rows: list[ClaimedJob] = []
+        asked_at = self._clock.monotonic()
         if plain or limited:
             self._unsure = True
             try:
@@ -205,8 +209,17 @@ class Consumer:
         )
         if not rows:
             self._looks = max(self._looks, looks - 1)
+        elif self._clock.monotonic() - asked_at >= LATE_SECONDS:
+            rows = await self._still_held(rows)
         for row in sorted(rows, key=self._needs_place, reverse=True):  # before those that would only like a place
             self._start(row)
+
+    async def _still_held(self, rows: list[ClaimedJob]) -> list[ClaimedJob]:
+        was_unsure, self._unsure = self._unsure, True
+        async with glance(self._database) as connection:
+            held = {one.claim_id + one.id for one in await held_jobs(connection, self._node_id)}
+        self._unsure = was_unsure
+        return [row for row in rows if row.claim_id + row.id in held]
 
     async def _wants(self, free: Mapping[str, int]) -> list[Want]:
         wants = [Want(key, slots, isolated=self._is_isolated(key)) for key, slots in free.items()]
