@@ -4,13 +4,15 @@ import asyncio
 from collections.abc import Callable, Collection
 
 from nocohost.api.clock import Clock
+from nocohost.api.errors import TransactionExpiredError
 from nocohost.api.log import Log
 from nocohost.api.service import JobType
 from nocohost.queue.coded_schedules import CodedSchedules
 from nocohost.queue.supervision import Supervision
+from nocohost.store.brief import brief
 from nocohost.store.database import SqlDatabase
 from nocohost.store.glance import glance
-from nocohost.store.ticks import fire_due, seconds_to_tick
+from nocohost.store.ticks import FiredPage, fire_due, seconds_to_tick
 from nocohost.store.types import instant_text
 
 LOOK_SECONDS = 10.0
@@ -18,6 +20,9 @@ LOOK_SECONDS = 10.0
 BUSY_SECONDS = 0.25
 """How long to wait while another node is firing what has come."""
 LEAST_SECONDS = 0.005
+IDLE_MILLISECONDS = (2000, 20_000)
+"""How long firing may keep the database waiting, at first and then: a frozen node lets go of its schedules long before
+their ticks are too late, a slow one gets there."""
 PAGE_SCHEDULES = 100
 PAGE_TICKS = 200
 
@@ -94,10 +99,11 @@ class ScheduleLoop:
         self._compare_at = self._clock.monotonic() + await self._coded.compare()
 
     async def _fire_page(self) -> bool:
-        async with self._database.begin() as connection:
-            done = await fire_due(
-                connection, self._keys, self._priority, self._unreadable, page=PAGE_SCHEDULES, limit=PAGE_TICKS
-            )
+        short, long = IDLE_MILLISECONDS
+        try:
+            done = await self._fire_within(short)
+        except TransactionExpiredError:
+            done = await self._fire_within(long)
         for name, reason in done.unreadable:
             self._unreadable.add(name)
             self._log.error("schedule.unreadable", schedule=name, reason=reason)
@@ -106,6 +112,12 @@ class ScheduleLoop:
             tick_at = instant_text(one.tick_at)
             self._log.info("schedule.fired", schedule=one.schedule, tick_at=tick_at, key=one.key, job=one.job_id)
         return bool(done.moved or done.unreadable)
+
+    async def _fire_within(self, idle_milliseconds: int) -> FiredPage:
+        async with brief(self._database, idle_milliseconds) as connection:
+            return await fire_due(
+                connection, self._keys, self._priority, self._unreadable, page=PAGE_SCHEDULES, limit=PAGE_TICKS
+            )
 
     def _priority(self, key: str) -> int:
         job_type = self._job_type(key)
