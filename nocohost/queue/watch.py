@@ -121,7 +121,7 @@ class Watch:
         slept, self._looked_at = now - self._looked_at > SLEPT_SECONDS, now
         if asked is None or slept:
             self._asked_at = now
-            self._reins.call_soon(self._answered)
+            self._call_soon(self._answered)
         elif now - asked >= self._lease:
             self._leave(FENCED, f"the event loop has been silent for {now - asked:.1f} s")
 
@@ -130,7 +130,7 @@ class Watch:
         if age < self._lease * CANCEL_SHARE:
             if self._is_fenced:
                 self._is_fenced = False
-                self._reins.call_soon(self._reins.unfence)
+                self._call_soon(self._reins.unfence)
         elif age >= self._lease * EXIT_SHARE and self._reins.busy():
             self._leave(
                 FENCED, f"no heartbeat has arrived for {age:.1f} s, and {self._reins.busy()} handlers still run"
@@ -138,7 +138,13 @@ class Watch:
         elif not self._is_fenced:
             self._is_fenced = True
             self._log.error("node.fenced", reason=f"no heartbeat has arrived for {age:.1f} s", handlers="cancelled")
-            self._reins.call_soon(self._reins.fence)
+            self._call_soon(self._reins.fence)
+
+    def _call_soon(self, call: Callable[[], None]) -> None:
+        try:
+            self._reins.call_soon(call)
+        except RuntimeError:  # the event loop is closed: nothing is left to watch over
+            self._stopped.set()
 
     def _answered(self) -> None:
         self._asked_at = None
@@ -146,9 +152,14 @@ class Watch:
     def _end_drain(self, now: float) -> None:
         """Leave in the place of an event loop that no longer does; what it held is handed back first, if possible."""
         if self._releasing is None:
-            self._releasing = threading.Thread(target=self._release, name="release", daemon=True)
+            releasing = threading.Thread(target=self._release, name="release", daemon=True)
             self._release_by = now + RELEASE_SECONDS
-            self._releasing.start()
+            try:
+                releasing.start()
+            except RuntimeError as error:  # the machine has no room for it; the lease frees the jobs
+                self._leave(FENCED, f"the drain is past its deadline, and {error}")
+                return
+            self._releasing = releasing
             self._releasing.join(self._lease / LOOKS_PER_LEASE)
         if not self._releasing.is_alive() or now >= self._release_by:
             self._leave(0 if self._is_released else FENCED, "the drain is past its deadline")
@@ -167,7 +178,4 @@ class Watch:
 
     def _run(self) -> None:
         while not self._stopped.wait(self._lease / LOOKS_PER_LEASE):
-            try:
-                self.look()
-            except RuntimeError:  # the event loop is closed: nothing is left to watch over
-                return
+            self.look()

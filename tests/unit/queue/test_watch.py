@@ -1,6 +1,7 @@
 """The watch's three deadlines, by a clock that the test turns and an exit that it sees."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -22,7 +23,8 @@ class Node:
         self.release_fails = False
         self.may_release = threading.Event()
         self.may_release.set()
-        reins = Reins(
+        self.log = log
+        self.reins = Reins(
             call_soon=self._call_soon,
             fence=lambda: self.told.append("fence"),
             unfence=lambda: self.told.append("unfence"),
@@ -30,7 +32,7 @@ class Node:
             release=self._release,
             leave=self.told.append,
         )
-        self.watch = Watch(LEASE, reins, log=log, monotonic=lambda: self.now)
+        self.watch = Watch(LEASE, self.reins, log=log, monotonic=lambda: self.now)
 
     def _call_soon(self, call):
         self.asked.append(call)
@@ -156,3 +158,21 @@ def test_a_drain_that_is_through_is_not_enforced_any_more(node):
     node.watch.drained()
     node.watch.renewed(9.0)
     assert node.look_at(9.5) == []
+
+
+def test_a_drain_ends_in_time_on_a_machine_that_has_no_room_for_another_thread(node, monkeypatch):
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    node.watch.drain_within(1.0)
+    assert node.look_at(1.0 + DRAIN_GRACE_SECONDS) == [FENCED]
+
+
+def test_an_event_loop_that_is_closed_ends_the_watch(node):
+    def closed(call):
+        raise RuntimeError("Event loop is closed")
+
+    watch = Watch(0.001, replace(node.reins, call_soon=closed), log=node.log)
+    watch._run()  # returns
+    assert node.told == []
