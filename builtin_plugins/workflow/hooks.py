@@ -3,6 +3,7 @@
 from aiohttp import web
 from sqlalchemy import select
 
+from builtin_plugins.workflow.charset import decoded
 from builtin_plugins.workflow.execution_desk import ExecutionDesk
 from builtin_plugins.workflow.library import Library
 from builtin_plugins.workflow.tables import workflows
@@ -42,10 +43,8 @@ class Hooks:
         }
         if not wanted(self._app, definition, trigger):
             return web.json_response({"execution": None})
-        key = request.headers.get("Idempotency-Key")
-        row = await self._desk.start(
-            name, None, SYSTEM, trigger_type="webhook", trigger=trigger, idempotency_key=key and key[:255]
-        )
+        key = request.headers.get("Idempotency-Key") or None
+        row = await self._desk.start(name, None, SYSTEM, trigger_type="webhook", trigger=trigger, idempotency_key=key)
         return web.json_response({"execution": row.id}, status=202)
 
     async def _body(self, request: web.Request) -> object:
@@ -53,4 +52,4 @@ class Hooks:
             raise web.HTTPRequestEntityTooLarge(BODY_BYTES, request.content_length)
         if request.content_type == "application/json":
             return await request.json()
-        return await request.text()
+        return decoded(await request.read(), request.charset or "utf-8")

@@ -1,5 +1,6 @@
 """``/api/v1/workflows`` and ``/api/v1/executions`` on a node that serves requests only, while nobody runs workflows."""
 
+import asyncio
 import json
 
 import aiohttp
@@ -239,6 +240,37 @@ async def test_a_webhook_needs_nothing_but_its_secret(front):
         assert answer.status == 202
     status, problem, _ = await front.start()
     assert (status, "webhook" in problem["detail"]) == (409, True), problem
+
+
+@pytest.mark.parametrize("charset", ["", "; charset=klingon", "; charset=punycode", "; charset=hex"])
+async def test_a_webhook_takes_whatever_is_sent_as_text(front, charset):
+    """Decoding punycode takes minutes over a megabyte, and the node with it."""
+    path = (await front.store(trigger={"type": "webhook"}))["webhook"]
+    kind = {"Content-Type": f"text/plain{charset}"}
+    async with aiohttp.ClientSession(front.running.url, headers=kind) as http:
+        async with http.post(path, data="grün".encode() + b"\xff") as answer:
+            assert answer.status == 202
+            execution = (await answer.json())["execution"]
+        async with asyncio.timeout(60), http.post(path, data=b"a" * 1_000_000) as answer:
+            assert answer.status == 202
+    _, shown, _ = await front.ask("GET", f"/api/v1/executions/{execution}")
+    assert shown["input"]["body"] == "grün\N{REPLACEMENT CHARACTER}"
+
+
+async def test_a_webhook_is_told_apart_by_the_whole_of_its_idempotency_key(front):
+    path = (await front.store(trigger={"type": "webhook"}))["webhook"]
+
+    async def send(key, number):
+        async with (
+            aiohttp.ClientSession(front.running.url, headers={"Idempotency-Key": key}) as http,
+            http.post(path, json={"number": number}) as answer,
+        ):
+            return answer.status, (await answer.json()).get("execution")
+
+    assert await send("a" * 300, 1) == await send("a" * 300, 1)
+    sent = [await send(key, number) for number, key in enumerate(("a" * 300 + "b", "", ""), 2)]
+    assert [status for status, _ in sent] == [202] * 3
+    assert len({execution for _, execution in sent}) == 3
 
 
 async def test_the_schema_and_the_types_are_published(front):

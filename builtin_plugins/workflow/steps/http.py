@@ -1,6 +1,5 @@
 """``http``: sends a request to a public address, with the idempotency key of the step as a header."""
 
-import codecs
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
+from builtin_plugins.workflow.charset import decoded
 from builtin_plugins.workflow.errors import StepFailedError
 from builtin_plugins.workflow.settings import WorkflowSettings
 from builtin_plugins.workflow.step_type import StepCall
@@ -20,8 +20,6 @@ REDIRECTING = frozenset({301, 302, 303, 307, 308})
 KEEP_METHOD = frozenset({307, 308})
 SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
 PIECE_BYTES = 64 * 1024
-NO_CHARSETS = frozenset({"idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape"})
-"""Codecs of Python that are no charsets of answers; some take minutes over a megabyte."""
 
 
 async def request(call: StepCall, app: App) -> Any:
@@ -97,7 +95,7 @@ def _answer(answer: aiohttp.ClientResponse, body: bytes, params: Any) -> Mapping
             code="workflow.http_status",
             retryable=answer.status in (408, 425, 429) or answer.status >= 500,
         )
-    text = _decoded(body, answer.charset or "utf-8")
+    text = decoded(body, answer.charset or "utf-8")
     shown: Any = text
     if "json" in answer.content_type:
         try:
@@ -109,16 +107,6 @@ def _answer(answer: aiohttp.ClientResponse, body: bytes, params: Any) -> Mapping
         "headers": {name.lower(): one for name, one in answer.headers.items()},
         "body": shown,
     }
-
-
-def _decoded(body: bytes, charset: str) -> str:
-    """Return the body as text; of a charset that is none it is read as UTF-8."""
-    try:
-        if codecs.lookup(charset).name not in NO_CHARSETS:
-            return body.decode(charset, "replace")
-    except (LookupError, ValueError):
-        pass
-    return body.decode("utf-8", "replace")
 
 
 def _no_constant(name: str) -> Any:
