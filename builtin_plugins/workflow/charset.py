@@ -2,7 +2,7 @@
 
 import codecs
 
-NO_CHARSETS = frozenset({"idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape"})
+NO_CHARSETS = frozenset({"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape"})
 """Codecs of Python that are no charsets of what others send; some take minutes over a megabyte."""
 
 

@@ -1,5 +1,6 @@
 """The request as plugin routes get it: aiohttp's, with an id, a strict ``json()`` and our headers on its response."""
 
+import codecs
 import itertools
 import secrets
 from collections.abc import Callable
@@ -12,10 +13,13 @@ from aiohttp.http import StreamWriter
 from nocohost.web.body_room import SMALL_BYTES, BodyRoom
 from nocohost.web.headers import protect
 from nocohost.web.json_body import strict_loads
+from nocohost.web.problems import RequestRefusedError
 
 LOGGED_ID: ContextVar[str] = ContextVar("structlog_request_id")
 """What ``bind_contextvars(request_id=...)`` would set, at a sixth of its cost: every line logged on behalf of a request
 has its id."""
+NO_CHARSETS = frozenset({"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape"})
+"""Codecs of Python that are no charsets; some take minutes over a megabyte, and the event loop with them."""
 
 
 class NodeRequest(web.Request):
@@ -48,12 +52,30 @@ class NodeRequest(web.Request):
             self.body_room.give(self.held_bytes)
             self.held_bytes = 0
 
+    @property
+    def charset(self) -> str | None:
+        """Return the charset that the body names; None for a codec of Python's that is none."""
+        named = super().charset
+        try:
+            return None if named is not None and codecs.lookup(named).name in NO_CHARSETS else named
+        except (LookupError, ValueError):
+            return named
+
+    async def text(self) -> str:
+        """Return the body as text; raises a problem: 415 for an unknown charset, 400 for bytes that do not fit it."""
+        body = await self.read()
+        try:
+            return body.decode(self.charset or "utf-8")
+        except UnicodeError:
+            raise RequestRefusedError(400, "The body is no text in its charset.") from None
+        except (LookupError, ValueError):
+            raise RequestRefusedError(415, "The charset of the body is not known.") from None
+
     async def json(self, *, loads: Callable[[str], Any] | None = None) -> Any:
         """Return the body as strict JSON, or raise ``JsonError`` (400); ``loads`` replaces the strict reader."""
-        body = await self.read()
         if loads is not None:
-            return loads(body.decode(self.charset or "utf-8"))
-        return strict_loads(body)
+            return loads(await self.text())
+        return strict_loads(await self.read())
 
     def take_match(self, match: web.UrlMappingMatchInfo) -> None:
         """Note which route the request goes to; ``match_info`` and ``app`` come from it."""

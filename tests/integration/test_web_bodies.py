@@ -54,6 +54,31 @@ async def test_a_handler_may_stream_more_than_the_limit():
         assert (await door.ask("POST", "/upload", body=b"x" * 3_000_000)).json() == 3_000_000
 
 
+@pytest.mark.parametrize(
+    ("kind", "body", "told"),
+    [
+        ("text/plain", "grün".encode(), "grün"),
+        ("text/plain; charset=latin-1", b"gr\xfcn", "grün"),
+        ("text/plain", b"\xff", 400),
+        ("text/plain; charset=klingon", b"x", 415),
+        ("text/plain; charset=hex", b"x", 415),
+        ("text/plain; charset=punycode", b"bcher-kva", "bcher-kva"),
+        ("text/plain; charset=unicode_escape", rb"\u0041", r"\u0041"),
+        ("application/x-www-form-urlencoded; charset=punycode", b"a=bcher-kva", "bcher-kva"),
+    ],
+)
+async def test_text_that_a_plugin_awaits_is_in_its_charset_and_never_in_a_codec_that_is_none(kind, body, told):
+    """Python's codec for punycode takes minutes over a megabyte, and the event loop with it."""
+
+    async def echo(request: web.Request) -> web.Response:
+        form = await request.post() if "form" in kind else {"a": await request.text()}
+        return web.json_response(form["a"])
+
+    async with open_shop(route("POST", "/echo", echo, public=True)) as door:
+        answer = await door.ask("POST", "/echo", body=body, headers={"Content-Type": kind})
+        assert told == (answer.json() if answer.status == 200 else answer.status)
+
+
 @pytest.mark.parametrize("body", [b"{", b"NaN", b"[" * 100_000, b"9" * 5000, b'{"a":1,"a":2}', b"\xff"])
 async def test_json_that_a_plugin_awaits_is_strict(body):
     async def echo(request: web.Request) -> web.Response:

@@ -1,6 +1,5 @@
 """``/api/v1/workflows`` and ``/api/v1/executions`` on a node that serves requests only, while nobody runs workflows."""
 
-import asyncio
 import json
 
 import aiohttp
@@ -244,17 +243,13 @@ async def test_a_webhook_needs_nothing_but_its_secret(front):
 
 @pytest.mark.parametrize("charset", ["", "; charset=klingon", "; charset=punycode", "; charset=hex"])
 async def test_a_webhook_takes_whatever_is_sent_as_text(front, charset):
-    """Decoding punycode takes minutes over a megabyte, and the node with it."""
     path = (await front.store(trigger={"type": "webhook"}))["webhook"]
-    kind = {"Content-Type": f"text/plain{charset}"}
-    async with aiohttp.ClientSession(front.running.url, headers=kind) as http:
-        async with http.post(path, data="grün".encode() + b"\xff") as answer:
-            assert answer.status == 202
-            execution = (await answer.json())["execution"]
-        async with asyncio.timeout(60), http.post(path, data=b"a" * 1_000_000) as answer:
-            assert answer.status == 202
+    kind, sent = {"Content-Type": f"text/plain{charset}"}, "grün bcher-kva".encode() + b"\xff"
+    async with aiohttp.ClientSession(front.running.url, headers=kind) as http, http.post(path, data=sent) as answer:
+        assert answer.status == 202
+        execution = (await answer.json())["execution"]
     _, shown, _ = await front.ask("GET", f"/api/v1/executions/{execution}")
-    assert shown["input"]["body"] == "grün\N{REPLACEMENT CHARACTER}"
+    assert shown["input"]["body"] == "grün bcher-kva\N{REPLACEMENT CHARACTER}"
 
 
 async def test_a_webhook_is_told_apart_by_the_whole_of_its_idempotency_key(front):
