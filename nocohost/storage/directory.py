@@ -37,7 +37,7 @@ class DirectoryShelf:
         """Yield the bytes from ``start`` until before ``end``."""
         what = f"read from {self._root}"
         try:
-            descriptor = await _in_thread(lambda: os.open(self._place(file_id), os.O_RDONLY | os.O_CLOEXEC), what)
+            descriptor = await _opened(self._place(file_id), what)
         except FileNotFoundError as error:
             raise StorageUnavailableError(
                 f"the file {file_id} is not in {self._root}",
@@ -136,6 +136,21 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+async def _opened(place: Path, what: str) -> int:
+    """Open a file for reading; a handle that comes when nobody waits for it any more is closed at once."""
+    opening = asyncio.create_task(_in_thread(lambda: os.open(place, os.O_RDONLY | os.O_CLOEXEC), what))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close_unused)
+        raise
+
+
+def _close_unused(opening: "asyncio.Task[int]") -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        os.close(opening.result())
 
 
 async def _in_thread(call: Callable[[], T], what: str) -> T:

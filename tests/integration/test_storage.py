@@ -19,7 +19,7 @@ from nocohost.api.errors import (
 from nocohost.host.files import FileSweep
 from nocohost.node.clock import SystemClock
 from nocohost.storage.choice import shelves_for
-from nocohost.storage.directory import FileDraft
+from nocohost.storage.directory import DirectoryShelf, FileDraft
 from nocohost.storage.door import FileStorage
 from nocohost.storage.pieces import PIECE_BYTES
 from nocohost.store.database import SqlDatabase
@@ -302,3 +302,28 @@ async def test_a_draft_that_was_abandoned_takes_nothing_from_a_late_thread(tmp_p
     await draft.write(b"late")
     await draft.finish()
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+async def test_a_reader_that_leaves_while_its_file_is_opened_leaves_no_handle(tmp_path):
+    """A pipe stands for a slow share: it cannot be opened before somebody writes, nor written once nobody reads."""
+    place = tmp_path / "le" / "a-file"
+    place.parent.mkdir()
+    os.mkfifo(place)
+    reading = asyncio.create_task(anext(DirectoryShelf(tmp_path).read("a-file", 0, 10)))
+    await asyncio.sleep(0)  # it waits for the thread that opens
+    reading.cancel()
+    with suppress(asyncio.CancelledError):
+        await reading
+    with pytest.raises(BrokenPipeError):
+        await write_while_it_is_read(place)
+
+
+async def write_while_it_is_read(pipe):
+    async with asyncio.timeout(60):
+        writer = await asyncio.to_thread(os.open, pipe, os.O_WRONLY)
+        try:
+            while True:
+                os.write(writer, b"x")
+                await asyncio.sleep(0.01)
+        finally:
+            os.close(writer)
