@@ -56,7 +56,9 @@ class LimitRow:
             return float("inf")
         if self.available is None or self.refilled_at is None:
             return float(self.rate_count)
-        passed = max((self.now - self.refilled_at) / timedelta(seconds=1), 0.0)
+        passed = (self.now - self.refilled_at) / timedelta(seconds=1)
+        if passed < 0:  # the clock was set back: one job may start, and its claim writes the instant anew
+            return max(self.available, 1.0)
         return min(self.available + passed * self.rate_count / self.rate_seconds, float(self.rate_count))
 
     def free(self, running: int) -> int:

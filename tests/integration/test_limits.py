@@ -338,3 +338,18 @@ async def turn(consumer: Consumer) -> None:
     await consumer.drain(0.0)
     with contextlib.suppress(asyncio.CancelledError):
         await task
+
+
+async def test_a_clock_that_was_set_back_does_not_stop_a_rate_until_it_has_caught_up(database: SqlDatabase) -> None:
+    node = await join_node(database)
+    await declare(database, Limit(KEY, None, 1, 60.0))
+    await make_queue(database).enqueue_many(KEY, [{}] * 3)
+    assert len((await limited(database, node)).jobs) == 1
+    async with database.begin() as connection:
+        await connection.execute(update(limits).values(refilled_at=db_after(3600.0)))
+    assert len((await limited(database, node)).jobs) == 1
+    held = await limited(database, node)
+    assert held.jobs == []
+    assert 0 < (held.held_back[KEY] or 0) <= 60
+    async with database.connect() as connection:
+        assert (await connection.execute(select(limits.c.refilled_at <= db_now()))).scalar_one()
