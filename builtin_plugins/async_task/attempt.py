@@ -133,7 +133,8 @@ def _anew(task_id: str, job_id: str) -> "Select[tuple[str]]":
 def _kind(app: BlockingApp, job: BlockingJob, row: "Row[Any]") -> tuple[TaskKind | None, str]:
     kind = task_kinds(app).get(row.kind)
     if kind is None:
-        return None, f"no active plugin runs tasks of kind {row.kind}; nocohost plugins list shows what is quarantined"
+        why = "nocohost plugins list, on that node, shows what is installed and what is quarantined"
+        return None, f"no active plugin of node {app.node.name} runs tasks of kind {row.kind}; {why}"
     if job.attempt > kind.attempts:
         report = app.wait(app.awaited.queue.find([job.id])).get(job.id)
         return None, (report.last_error if report is not None else None) or f"{kind.attempts} attempts failed"

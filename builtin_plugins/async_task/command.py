@@ -233,7 +233,8 @@ async def save_result(app: App, standing: Standing, output: Path | None) -> None
     """Write the file that a task has made."""
     file = standing.row.result_file
     if file is None:
-        raise TaskConflictError(f"the task is {standing.state} and has made no file")
+        hint = f"nocohost task show {standing.row.id}"
+        raise TaskConflictError(f"the task is {standing.state} and has made no file", hint=hint)
     await write_file(app.storage.read(file["id"]), str(file["name"]), output)
 
 

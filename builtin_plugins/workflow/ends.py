@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import select
 
 from builtin_plugins.workflow.records import OPEN
+from builtin_plugins.workflow.sight import Sight
 from builtin_plugins.workflow.starting import ENDED
 from builtin_plugins.workflow.tables import executions
 from nocohost import App, ConfigError, StoreError
@@ -31,6 +32,7 @@ class Ends:
         self._count = 0
         self._looker: asyncio.Task[None] | None = None
         self._left = asyncio.Event()
+        self._sight = Sight(app)
 
     async def wait(self, execution_id: str, seconds: float) -> None:
         """Return once an execution has ended, or is gone; at most after ``seconds``."""
@@ -88,7 +90,9 @@ class Ends:
                     if execution_id not in still:
                         self._end(execution_id)
         except (StoreError, ConfigError) as error:  # it is away, or refuses; the next look may find it
-            self._app.log.warning("workflow.unseen", reason=error.message)
+            self._sight.lose(error)
+        else:
+            self._sight.regain()
 
     def _end(self, execution_id: str) -> None:
         for event in self._waiting.get(execution_id, ()):

@@ -6,6 +6,7 @@ from sqlalchemy import select
 
 from builtin_plugins.async_task import TaskDesk
 from builtin_plugins.workflow.outcomes import ABSENT, RETRY
+from builtin_plugins.workflow.sight import Sight
 from builtin_plugins.workflow.starting import wake
 from builtin_plugins.workflow.tables import steps
 from nocohost import App, ConfigError, JobState, StoreError
@@ -29,6 +30,7 @@ class Outside:
     def __init__(self, app: App) -> None:
         self._app = app
         self._after = ("", "", "")
+        self._sight = Sight(app)
 
     async def look_on(self) -> None:
         """Look for as long as the node runs: often while something is waited for, else when a signal says so."""
@@ -46,10 +48,12 @@ class Outside:
 
     async def _looked(self) -> bool:
         try:
-            return await self._look()
+            waiting = await self._look()
         except (StoreError, ConfigError) as error:  # it is away, or refuses; the next look may find it
-            self._app.log.warning("workflow.unseen", reason=error.message)
+            self._sight.lose(error)
             return True
+        self._sight.regain()
+        return waiting
 
     async def _look(self) -> bool:
         """Wake the executions of a batch of steps whose job or task is over; tell whether any step waits for one."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from builtin_plugins.workflow.sight import Sight
 from builtin_plugins.workflow.starting import POKE
 from builtin_plugins.workflow.tables import executions
 from nocohost import App, ConfigError, StoreError
@@ -27,6 +28,7 @@ class Pokes:
         self._seen: dict[str, int] = {}
         self._looker: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
+        self._sight = Sight(app)
 
     @contextmanager
     def heard(self, execution_id: str, seen: int) -> Iterator[asyncio.Event]:
@@ -71,8 +73,9 @@ class Pokes:
             async with self._app.database.connect() as connection:
                 found = (await connection.execute(query)).all()
         except (StoreError, ConfigError) as error:  # it is away, or refuses; the next look may find it
-            self._app.log.warning("workflow.unseen", reason=error.message)
+            self._sight.lose(error)
             return
+        self._sight.regain()
         for row in found:
             if row.id in self._events and self._seen.get(row.id) != row.pokes:
                 self._seen[row.id] = row.pokes

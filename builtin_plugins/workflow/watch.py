@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from builtin_plugins.workflow.sight import Sight
 from nocohost import App, ConfigError, StoreError
 
 LOOK_SECONDS = 0.5
@@ -16,8 +17,8 @@ class Watch:
     """Looks at executions as long as somebody asks. For the tasks of one event loop."""
 
     def __init__(self, app: App, load: Callable[[str], Awaitable[Shown]]) -> None:
-        self._app = app
         self._load = load
+        self._sight = Sight(app)
         self._next: dict[str, asyncio.Task[Shown]] = {}
 
     async def look(self, execution_id: str, before: Mapping[str, Any]) -> Shown:
@@ -37,7 +38,9 @@ class Watch:
         finally:
             del self._next[execution_id]  # who comes from now on waits for the next look
         try:
-            return await self._load(execution_id)
+            shown = await self._load(execution_id)
         except (StoreError, ConfigError) as error:  # it is away, or refuses; the next look may find it
-            self._app.log.warning("workflow.unseen", reason=error.message)
+            self._sight.lose(error)
             raise
+        self._sight.regain()
+        return shown

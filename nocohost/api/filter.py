@@ -103,7 +103,7 @@ def parse_filter(raw: Any, fields: Mapping[str, Field]) -> Filter:
     if reader.faults:
         raise ResourceQueryError(
             f"the filter is wrong: {'; '.join(reader.faults[:MAX_FAULTS])}",
-            hint="see the filter grammar in the reference",
+            hint="docs/how-to/share-a-table tells the grammar of filters",
             faults=reader.faults[:MAX_FAULTS],
         )
     return found

@@ -13,7 +13,7 @@ from nocohost.cli.output import FAILED, PROBLEMS_FOUND, json_option, printable, 
 from nocohost.cli.store import installed_sets, open_store, reach_database
 from nocohost.cli.verbs import Verbs
 from nocohost.node.settings import load_settings
-from nocohost.store.migrate import SchemaState, SchemaStatus, schema_status
+from nocohost.store.migrate import SchemaState, SchemaStatus, schema_status, too_new
 from nocohost.store.migrate import upgrade as upgrade_schema
 from nocohost.store.retention import Superfluous, count_superfluous
 from nocohost.store.retention import purge as purge_store
@@ -102,7 +102,7 @@ async def _status() -> Report:
 
 
 def _show(statuses: list[SchemaStatus], failures: Mapping[str, NocohostError], *, as_json: bool) -> None:
-    rows = [_as_json(one, failures.get(one.plugin)) for one in statuses]
+    rows = [_as_json(one, failures.get(one.plugin) or _misfit(one)) for one in statuses]
     rows += [_unread(plugin, error) for plugin, error in failures.items() if plugin not in {r["plugin"] for r in rows}]
     if as_json:
         show_json(rows)
@@ -112,6 +112,10 @@ def _show(statuses: list[SchemaStatus], failures: Mapping[str, NocohostError], *
     for row in rows:
         if row["reason"]:
             click.echo(printable(f"{row['plugin']}: {row['reason']}"), err=True)
+
+
+def _misfit(one: SchemaStatus) -> NocohostError | None:
+    return too_new(one) if one.state is SchemaState.TOO_NEW else None
 
 
 def _as_json(one: SchemaStatus, error: NocohostError | None) -> dict[str, Any]:

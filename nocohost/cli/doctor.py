@@ -68,9 +68,8 @@ async def _database(settings: Settings) -> Sequence[Finding]:
 def _plugins(settings: Settings) -> Iterator[Finding]:
     """Load what the mode covers, as ``plugins list`` does, and tell of what is at fault."""
     try:
-        read_mode(
-            settings, read_catalogue().declared_keys
-        )  # refused here in its own words, not by the end of a process
+        # What is refused is told in its own words here, not by the end of a process.
+        read_mode(settings, read_catalogue().declared_keys)
         found = inspect_in_process()
     except NocohostError as error:
         yield failed("plugins", error)

@@ -86,8 +86,9 @@ async def examine_database(
                 findings.append(_dead(await dead_letters(connection)))
                 findings.append(_door(settings, has_token=await any_admin(connection)))
     except (StoreError, ConfigError) as error:
-        hint = error.hint or "see the log of the database"
-        return [Finding("database", PROBLEM, f"{database.shown}: {error.message}", hint)]
+        hint = error.hint or "is it running, and reachable from here? see its log"
+        where = "" if database.shown in error.message else f"{database.shown}: "
+        return [Finding("database", PROBLEM, f"{where}{error.message}", hint)]
     return findings
 
 
@@ -165,7 +166,11 @@ def _schema(statuses: Sequence[SchemaStatus]) -> Iterator[Finding]:
     wrong = [one for one in statuses if one.state in {SchemaState.BEHIND, SchemaState.TOO_NEW}]
     for one in wrong:
         hint = "nocohost db upgrade" if one.state is SchemaState.BEHIND else "run a newer version of it here"
-        yield Finding("schema", PROBLEM, f"the schema of {one.plugin} is {one.state}: {one.found} of {one.head}", hint)
+        state = one.state.replace("_", " ")
+        message = (
+            f"the schema of {one.plugin} is {state}: it is at {one.found or 'nothing'}, and {one.head} is installed"
+        )
+        yield Finding("schema", PROBLEM, message, hint)
     if not wrong:
         yield Finding("schema", OK, f"every schema fits what is installed: {', '.join(one.plugin for one in statuses)}")
 

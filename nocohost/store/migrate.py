@@ -90,7 +90,7 @@ async def ensure_schema(
     statuses = await schema_status(database, sets)
     for status in statuses:
         if status.plugin == CORE and status.state is SchemaState.TOO_NEW:
-            raise _too_new(status)
+            raise too_new(status)
     if upgrade_allowed and any(status.state is SchemaState.BEHIND for status in statuses):
         failures = await upgrade(database, sets)
         statuses = await schema_status(database, sets)
@@ -109,10 +109,11 @@ def _fault(status: SchemaStatus) -> SchemaVersionError | None:
             f"the schema of {status.plugin} is at {status.found or 'nothing'}, this version needs {status.head}",
             hint="run: nocohost db upgrade",
         )
-    return _too_new(status) if status.state is SchemaState.TOO_NEW else None
+    return too_new(status) if status.state is SchemaState.TOO_NEW else None
 
 
-def _too_new(status: SchemaStatus) -> SchemaVersionError:
+def too_new(status: SchemaStatus) -> SchemaVersionError:
+    """Return the error that says which version has written the schema, and from which on it may be used."""
     return SchemaVersionError(
         f"the schema of {status.plugin} was written by version {status.migrated_by} and runs from version "
         f"{status.runnable_from} on; this is {status.version}",

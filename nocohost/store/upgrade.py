@@ -36,7 +36,7 @@ def upgrade_under_lock(
         with _locked(engine, database.file, stop):
             for item in sets:
                 try:
-                    _apply(engine, item)
+                    _apply(engine, item, database.shown)
                 except NocohostError as error:
                     if item.plugin == CORE:
                         raise
@@ -46,7 +46,7 @@ def upgrade_under_lock(
     return failures
 
 
-def _apply(engine: Engine, item: MigrationSet) -> None:
+def _apply(engine: Engine, item: MigrationSet, shown: str) -> None:
     with engine.connect().execution_options(**{WRITES: True}) as connection:
         try:
             _keep_children(connection)
@@ -54,13 +54,21 @@ def _apply(engine: Engine, item: MigrationSet) -> None:
                 return
             _run_revisions(connection, item)
         except SQLAlchemyError as error:
-            raise translate(error) from error
+            raise _told(item, translate(error, shown)) from error
         except NocohostError:
             raise
         except (Exception, SystemExit) as error:  # a revision file is code of a guest
             raise PluginContractError(
                 f"a migration of {item.plugin} failed: {type(error).__name__}: {error}"
             ) from error
+
+
+def _told(item: MigrationSet, error: NocohostError) -> NocohostError:
+    """Say whose migration has failed, and what to do about it."""
+    if item.plugin != CORE:
+        error.message = f"a migration of {item.plugin} failed: {error.message}"
+        error.hint = error.hint or "mend it, then start again or run: nocohost db upgrade"
+    return error
 
 
 def _keep_children(connection: Connection) -> None:

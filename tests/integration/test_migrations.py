@@ -158,6 +158,8 @@ async def test_a_failing_plugin_keeps_its_whole_revisions_and_blocks_nobody(
     assert set(failures) == {"faulty", "leaving", "refused"}
     assert isinstance(failures["faulty"], PluginContractError)
     assert "no good" in str(failures["faulty"])
+    assert str(failures["refused"]).startswith("a migration of refused failed: ")
+    assert "nocohost db upgrade" in failures["refused"].hint
     found = await tables(empty)
     assert {"nocohost_jobs", "faulty_one", "healthy_one"} <= found
     assert "faulty_two" not in found

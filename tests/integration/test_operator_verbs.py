@@ -136,6 +136,7 @@ def test_db_upgrade_fails_on_a_schema_that_a_later_version_keeps_for_itself(call
         later.execute("UPDATE nocohost_migrations SET version = '9.0', runnable_from = '8.0' WHERE plugin = 'nocohost'")
     code, rows = call("db", "upgrade")
     assert (code, rows[0]["state"], rows[0]["migrated_by"]) == (1, "too_new", "9.0")
+    assert "install a newer version" in rows[0]["reason"]
 
 
 def test_nodes_and_queues_are_listed_and_a_key_is_paused_drained_and_resumed(call: Call) -> None:

@@ -16,7 +16,11 @@ BEFORE = {"state": "running"}
 def log(monkeypatch):
     monkeypatch.setattr(watch, "LOOK_SECONDS", 0.0)
     told = []
-    return SimpleNamespace(told=told, warning=lambda event, **fields: told.append((event, fields)))
+
+    def tell(event, **fields):
+        told.append((event, fields))
+
+    return SimpleNamespace(told=told, warning=tell, info=tell)
 
 
 async def test_all_who_watch_an_execution_share_each_look(log):
@@ -45,8 +49,8 @@ async def test_who_leaves_takes_the_look_from_nobody(log):
     assert await staying == {"id": "a"}
 
 
-async def test_an_outage_shows_what_was_seen_before_and_the_next_look_goes_on(log):
-    answers = [StoreError("away"), None]
+async def test_an_outage_is_told_once_and_shows_what_was_seen_before_until_the_next_look_goes_on(log):
+    answers = [StoreError("away"), StoreError("still away"), None]
 
     async def load(execution_id):
         answer = answers.pop(0)
@@ -56,5 +60,7 @@ async def test_an_outage_shows_what_was_seen_before_and_the_next_look_goes_on(lo
 
     one = Watch(SimpleNamespace(log=log), load)
     assert await one.look("a", BEFORE) is BEFORE
+    assert await one.look("b", BEFORE) is BEFORE
     assert log.told == [("workflow.unseen", {"reason": "away"})]
     assert await one.look("a", BEFORE) is None
+    assert log.told[1:] == [("workflow.seen", {})]
