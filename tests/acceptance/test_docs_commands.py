@@ -55,6 +55,12 @@ def test_the_command_reference_is_executed():
     assert "docs/reference/cli.md" in PAGES
 
 
+def test_the_tutorial_lists_every_module_of_its_plugin():
+    listed = (ROOT / "docs" / "tutorial" / "first-plugin.md").read_text(encoding="utf-8").split("```")[1]
+    modules = [module.name for module in (ROOT / "tests" / "plugins" / "acme_shop" / "acme_shop").rglob("*.py")]
+    assert [name for name in modules if f" {name}" not in listed] == []
+
+
 def test_only_marked_blocks_are_run():
     assert list(commands_of(PLANTED)) == [
         Command(4, "echo one   two", "one two\n"),
