@@ -1,7 +1,7 @@
 """Where tasks are started, cancelled and retried: the same for HTTP, for the command line and for other plugins."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from sqlalchemy import insert, select, update
 from builtin_plugins.async_task.errors import TaskConflictError, TaskNotFoundError
 from builtin_plugins.async_task.form import TaskForm
 from builtin_plugins.async_task.key import KEY
-from builtin_plugins.async_task.kinds import find_form, read_params
+from builtin_plugins.async_task.kinds import find_form, read_params, task_forms
 from builtin_plugins.async_task.records import TaskRow, find_request, find_tasks, new_id, next_tag
 from builtin_plugins.async_task.standing import Standing, stand
 from builtin_plugins.async_task.tables import tasks
@@ -56,6 +56,10 @@ class Desk:
 
     def __init__(self, app: App) -> None:
         self._app = app
+
+    def kinds(self) -> Collection[str]:
+        """Return the kinds of tasks that can be started here."""
+        return task_forms(self._app).keys()
 
     def check(self, new: NewTask) -> Checked:
         """Return the task checked against its form; raises ``TaskKindNotFoundError`` and ``PayloadError``."""

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
+from builtin_plugins.async_task import TaskDesk
 from builtin_plugins.workflow.definition import Definition, Step
 from builtin_plugins.workflow.errors import DefinitionError
 from nocohost import App, UnknownKeyError
@@ -74,7 +75,7 @@ def _step_faults(app: App, step: Step) -> Iterator[str]:
         except UnknownKeyError as error:
             yield f"{error.message}; {error.hint}" if error.hint else error.message
     elif step.type == "task" and isinstance(params.get("kind"), str):
-        kinds = {form.kind for _, forms in app.hooks.call("register_task_forms") for form in forms}
+        kinds = TaskDesk(app).kinds()
         if params["kind"] not in kinds:
             yield _unknown("kind of task", params["kind"], kinds)
 
