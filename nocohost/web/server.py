@@ -76,7 +76,7 @@ class HttpServer:
         await runner.setup()
         try:
             self._listener = await self._listen(loop, runner)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # a name with an empty label is no OSError
             await runner.cleanup()
             raise self._refusal(error, name_holder=name_holder) from error
         self._runner = runner
@@ -120,15 +120,15 @@ class HttpServer:
             host = str(found[0][4][0])
         return await loop.create_server(connect, host, self._port, backlog=BACKLOG)
 
-    def _refusal(self, error: OSError, *, name_holder: bool) -> ListenError:
-        where = f"{self._host}:{self._port}"
-        if error.errno == errno.EADDRINUSE:
+    def _refusal(self, error: OSError | UnicodeError, *, name_holder: bool) -> ListenError:
+        where, number = f"{self._host}:{self._port}", getattr(error, "errno", None)
+        if number == errno.EADDRINUSE:
             holder = holder_of(self._port) if name_holder else ""
             return AddressInUseError(
                 f"{where} is in use" + (f" by {holder}" if holder else ""),
                 hint=f"stop it, or choose another port with {self._settings}__PORT; 0 takes any",
             )
-        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+        reason = os.strerror(number) if number and number > 0 else str(error)
         return ListenError(
             f"cannot listen on {where}: {reason}", hint=f"see {self._settings}__HOST and {self._settings}__PORT"
         )

@@ -79,7 +79,7 @@ async def test_an_address_in_use_is_told_with_who_uses_it():
     assert isinstance(caught.value, NocohostError)
 
 
-@pytest.mark.parametrize("host", ["203.0.113.1", "no-such-host.invalid"])
+@pytest.mark.parametrize("host", ["203.0.113.1", "no-such-host.invalid", "a..b"])
 async def test_an_address_that_cannot_be_bound_is_told(host):
     with pytest.raises(ListenError) as caught:
         await make_server(host, 8787).start()
