@@ -145,6 +145,7 @@ def _operations_of_one() -> list[Operation]:
 
 async def enqueue_job(request: web.Request) -> web.Response:
     """Make a job: 202 with it and its ``Location``."""
+    read_query(request, ())
     new = await read_model(request, NewJob)
     app = request.app[APP]
     job = await app.queue.enqueue(

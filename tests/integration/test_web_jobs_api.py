@@ -243,6 +243,13 @@ async def test_a_query_that_cannot_be_is_400(open_api_alone, query):
         assert (answer.status, answer.json()["code"]) == (400, "http.bad_query")
 
 
+async def test_an_enqueue_takes_no_query(open_api_alone):
+    async with open_api_alone() as door:
+        body = json.dumps({"key": "shop:mail", "payload": {}}).encode()
+        answer = await door.ask("POST", "/api/v1/jobs?priority=1", token=ADMIN, body=body)
+        assert (answer.status, answer.json()["code"]) == (400, "http.bad_query")
+
+
 @pytest.mark.parametrize(
     "job_id",
     [
