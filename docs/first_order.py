@@ -34,6 +34,7 @@ ORDER = {"customer": "Ada", "lines": [{"quantity": 2, "price": "50.00"}, {"quant
 def main() -> None:
     """Run the story from an empty directory to an invoice."""
     arguments = parse_arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that it ends its cluster, as with Ctrl-C
     folder = Path(arguments.folder).resolve()
     python = make_environment(folder / ".venv")
     install(python)
@@ -63,7 +64,8 @@ class Story:
             url, token = wait_for_banner(cluster)
             self._take(url, token, address)
             if keep:
-                say("the cluster goes on; Ctrl-C stops it")
+                say("the cluster goes on; Ctrl-C stops it. In another terminal:")
+                say(shlex.join([f"NOCOHOST_DATA_DIR={self._data}", self._nocohost, "nodes", "list"]))
                 follow(cluster)
         finally:
             stop(cluster)
