@@ -1,16 +1,16 @@
 """The request as plugin routes get it: aiohttp's, with an id, a strict ``json()`` and our headers on its response."""
 
-import codecs
 import itertools
 import secrets
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
-from aiohttp import hdrs, web
+from aiohttp import MultipartReader, hdrs, web
 from aiohttp.http import StreamWriter
 
 from nocohost.web.body_room import SMALL_BYTES, BodyRoom
+from nocohost.web.charset import FormPart, is_charset
 from nocohost.web.headers import protect
 from nocohost.web.json_body import strict_loads
 from nocohost.web.problems import RequestRefusedError
@@ -18,8 +18,6 @@ from nocohost.web.problems import RequestRefusedError
 LOGGED_ID: ContextVar[str] = ContextVar("structlog_request_id")
 """What ``bind_contextvars(request_id=...)`` would set, at a sixth of its cost: every line logged on behalf of a request
 has its id."""
-NO_CHARSETS = frozenset({"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape"})
-"""Codecs of Python that are no charsets; some take minutes over a megabyte, and the event loop with them."""
 
 
 class NodeRequest(web.Request):
@@ -56,10 +54,13 @@ class NodeRequest(web.Request):
     def charset(self) -> str | None:
         """Return the charset that the body names; None for a codec of Python's that is none."""
         named = super().charset
-        try:
-            return None if named is not None and codecs.lookup(named).name in NO_CHARSETS else named
-        except (LookupError, ValueError):
-            return named
+        return named if named is None or is_charset(named) else None
+
+    async def multipart(self) -> MultipartReader:
+        """Return the parts of a form; their texts are in charsets too."""
+        parts = await super().multipart()
+        parts.part_reader_cls = FormPart
+        return parts
 
     async def text(self) -> str:
         """Return the body as text; raises a problem: 415 for an unknown charset, 400 for bytes that do not fit it."""

@@ -13,6 +13,10 @@ from nocohost.node.settings import HttpSettings
 from nocohost.web.deadlines import Deadlines
 
 READER = "nch_reader_secret"
+PUNYCODE_PART = (
+    b'--x\r\nContent-Disposition: form-data; name="a"\r\nContent-Type: text/plain; charset=punycode\r\n\r\n'
+    b"bcher-kva\r\n--x--\r\n"
+)
 
 
 def open_shop(*routes: Route, **options):
@@ -65,6 +69,7 @@ async def test_a_handler_may_stream_more_than_the_limit():
         ("text/plain; charset=punycode", b"bcher-kva", "bcher-kva"),
         ("text/plain; charset=unicode_escape", rb"\u0041", r"\u0041"),
         ("application/x-www-form-urlencoded; charset=punycode", b"a=bcher-kva", "bcher-kva"),
+        ("multipart/form-data; boundary=x", PUNYCODE_PART, "bcher-kva"),
     ],
 )
 async def test_text_that_a_plugin_awaits_is_in_its_charset_and_never_in_a_codec_that_is_none(kind, body, told):
