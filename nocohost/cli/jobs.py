@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nocohost.api.errors import JobNotFoundError, PayloadError
+from nocohost.api.errors import PayloadError
 from nocohost.cli.job_values import read_instant, read_json, read_key
 from nocohost.cli.many_jobs import one_or_many
 from nocohost.cli.output import json_option, printable, show_json, show_table
@@ -25,10 +25,10 @@ from nocohost.store.jobs import (
     cancel_job,
     drop_job,
     get_job,
-    gone_json,
     job_json,
     list_jobs,
     retry_job,
+    show_enqueued,
 )
 
 if TYPE_CHECKING:
@@ -161,11 +161,7 @@ async def _enqueue(key: str, payload: Any, options: Mapping[str, Any]) -> dict[s
         raise PayloadError(f"the payload of {key} is no JSON object", hint="""write --payload '{"order": 1}'""")
     async with open_command_app(os.environ, sys.stderr) as app:
         job = await app.queue.enqueue(key, payload, **options)
-        async with app.database.connect() as connection:
-            try:
-                return job_json(await get_job(connection, job.id), job.warnings)
-            except JobNotFoundError:
-                return gone_json(job.id, key)
+        return await show_enqueued(app.database, job)
 
 
 def _print(told: Mapping[str, Any], as_json: bool) -> None:

@@ -15,7 +15,7 @@ from nocohost.cli.verbs import Verbs
 from nocohost.host.command import open_command_app
 from nocohost.node.settings import load_settings
 from nocohost.store.hints import SCHEDULE
-from nocohost.store.jobs import get_job, job_json
+from nocohost.store.jobs import show_enqueued
 from nocohost.store.schedules import (
     SchedulePage,
     ScheduleRow,
@@ -108,8 +108,7 @@ async def _run(name: str) -> dict[str, Any]:
         async with app.database.connect() as connection:
             schedule = await get_schedule(connection, name)
         job = await app.queue.enqueue(schedule.key, schedule.payload)
-        async with app.database.connect() as connection:
-            return job_json(await get_job(connection, job.id), job.warnings)
+        return await show_enqueued(app.database, job)
 
 
 def _print(row: ScheduleRow, as_json: bool) -> None:

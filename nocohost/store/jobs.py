@@ -24,8 +24,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from nocohost.api.errors import JobConflictError, JobNotFoundError, PayloadError
-from nocohost.api.job import JobState
+from nocohost.api.app import Database
+from nocohost.api.errors import ConfigError, JobConflictError, JobNotFoundError, PayloadError, StoreError
+from nocohost.api.job import Job, JobState
 from nocohost.store.endings import Ending, date_idempotency, end_jobs
 from nocohost.store.nodes import node_lives
 from nocohost.store.schema import history, idempotency, jobs
@@ -105,11 +106,8 @@ def job_json(row: JobRow, warnings: Sequence[Mapping[str, str]] = ()) -> dict[st
     }
 
 
-def gone_json(job_id: str, key: str) -> dict[str, Any]:
-    """Return the contract's JSON object for a job of which nothing but its idempotency key is left."""
-    message = "the first job of this idempotency key is over, and its history is gone"
-    unknown = dict.fromkeys(JOB_FIELDS)
-    return {**unknown, "id": job_id, "key": key, "warnings": [{"code": "job.gone", "message": message}]}
+def _stateless(job: Job, warnings: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    return {**dict.fromkeys(JOB_FIELDS), "id": job.id, "key": job.key, "warnings": [dict(one) for one in warnings]}
 
 
 def unreadable_id(job_id: str) -> JobNotFoundError:
@@ -128,6 +126,22 @@ async def get_job(connection: AsyncConnection, job_id: str) -> JobRow:
     if row is None:
         raise _not_found(job_id)
     return _row(row)
+
+
+async def show_enqueued(database: Database, job: Job) -> dict[str, Any]:
+    """Return the contract's JSON object for a job that ``enqueue`` has just returned, as it stands now.
+
+    A database that went away meanwhile is no failure: whoever were told of one would make the job once more.
+    """
+    try:
+        async with database.connect() as connection:
+            return job_json(await get_job(connection, job.id), job.warnings)
+    except JobNotFoundError:
+        message = "the first job of this idempotency key is over, and its history is gone"
+        return _stateless(job, [{"code": "job.gone", "message": message}])
+    except (StoreError, ConfigError):
+        message = "the job is stored; the database went away before it could be read back"
+        return _stateless(job, [*job.warnings, {"code": "job.unseen", "message": message}])
 
 
 async def find_jobs(connection: AsyncConnection, ids: Sequence[str]) -> Sequence[JobRow]:

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 from aiohttp import hdrs, web
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
-from nocohost.api.errors import JobNotFoundError
 from nocohost.api.job import JobState
 from nocohost.api.keys import is_key
 from nocohost.store.explain import explain_job
@@ -16,10 +15,10 @@ from nocohost.store.jobs import (
     cancel_job,
     drop_job,
     get_job,
-    gone_json,
     job_json,
     list_jobs,
     retry_job,
+    show_enqueued,
     unreadable_id,
 )
 from nocohost.web.json_body import read_model
@@ -156,11 +155,7 @@ async def enqueue_job(request: web.Request) -> web.Response:
         priority=new.priority,
         group=new.group,
     )
-    async with app.database.connect() as connection:
-        try:
-            shown = job_json(await get_job(connection, job.id), job.warnings)
-        except JobNotFoundError:
-            shown = gone_json(job.id, job.key)
+    shown = await show_enqueued(app.database, job)
     return web.json_response(shown, status=202, headers={hdrs.LOCATION: f"{PATH}/{job.id}"})
 
 

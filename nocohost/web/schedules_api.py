@@ -7,7 +7,7 @@ from aiohttp import hdrs, web
 
 from nocohost.api.keys import is_key
 from nocohost.store import schedules as stored
-from nocohost.store.jobs import get_job, job_json
+from nocohost.store.jobs import show_enqueued
 from nocohost.store.schedules import ScheduleRow, schedule_json
 from nocohost.web.jobs_api import PATH as JOBS_PATH
 from nocohost.web.keys import APP, RETIME
@@ -88,8 +88,7 @@ async def run_schedule(request: web.Request) -> web.Response:
     async with app.database.connect() as connection:
         row = await stored.get_schedule(connection, name)
     job = await app.queue.enqueue(row.key, row.payload)
-    async with app.database.connect() as connection:
-        shown = job_json(await get_job(connection, job.id), job.warnings)
+    shown = await show_enqueued(app.database, job)
     return web.json_response(shown, status=202, headers={hdrs.LOCATION: f"{JOBS_PATH}/{job.id}"})
 
 

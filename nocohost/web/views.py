@@ -22,7 +22,8 @@ class WarningView(View):
 class JobView(View):
     """One job.
 
-    ``state`` and all that belongs to it are null when an idempotency key has outlived its job and the job's history.
+    ``state`` and all that belongs to it are null when an idempotency key has outlived its job and the job's history, or
+    when the database went away right after it had stored the job; a warning says which.
     """
 
     id: str

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from verb_fixtures import Call
 
+from nocohost.api.errors import StoreUnavailableError
 from nocohost.cli.main import execute
 
 
@@ -187,3 +188,18 @@ def test_the_doctor_says_what_is_wrong_with_a_mode_that_would_not_start(
     assert (code, finding["level"]) == (3, "problem")
     assert "'shop:invoic' at position 1" in finding["message"]
     assert "'shop:invoice'" in finding["hint"]
+
+
+def test_a_job_that_is_stored_is_told_though_it_cannot_be_read_back(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever was told of a failure would make it once more."""
+
+    async def away(connection: Any, job_id: str) -> Any:
+        raise StoreUnavailableError("the database went away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nocohost.store.jobs.get_job", away)
+        job = enqueue(call)
+    assert (job["key"], job["state"], job["warnings"][-1]["code"]) == ("shop:invoice", None, "job.unseen")
+    assert call("jobs", "show", job["id"])[1]["state"] == "pending"

@@ -9,7 +9,7 @@ from probes.web_door import NoDatabase
 
 from nocohost.api.errors import StoreUnavailableError
 from nocohost.node.identity import new_id
-from nocohost.store.jobs import drop_job
+from nocohost.store.jobs import drop_job, get_job
 from nocohost.store.nodes import NodeRecord, register_node
 from nocohost.testing.clock import FakeClock
 
@@ -274,9 +274,32 @@ async def test_a_database_that_is_away_is_503_and_when_to_come_again(open_api, d
             raise StoreUnavailableError("no route to db.internal")
             yield
 
+        async def no_insert(news):
+            raise StoreUnavailableError("no route to db.internal")
+
         for method in ("connect", "begin"):
             monkeypatch.setattr(database, method, away)
+        monkeypatch.setattr(database.hot, "insert", no_insert)
         for answer in (await get(door, "/api/v1/jobs"), await post(door, key="shop:mail", payload={})):
             assert (answer.status, answer.json()["code"]) == (503, "store.unavailable")
             assert answer.headers["Retry-After"] == "2"
             assert b"db.internal" not in answer.body
+
+
+async def test_a_job_that_is_stored_is_accepted_though_it_cannot_be_read_back(open_api, database, monkeypatch):
+    """A client that was told 503 would make it once more."""
+
+    async def away(connection, job_id):
+        raise StoreUnavailableError("the database went away")
+
+    async with open_api() as door:
+        with monkeypatch.context() as patch:
+            patch.setattr("nocohost.store.jobs.get_job", away)
+            answer = await post(door, key="shop:invoice", payload={"order": 7}, group="a")
+    job = answer.json()
+    assert (answer.status, answer.headers["Location"]) == (202, f"/api/v1/jobs/{job['id']}")
+    assert set(job) == JOB_FIELDS
+    assert (job["key"], job["state"]) == ("shop:invoice", None)
+    assert job["warnings"][-1]["code"] == "job.unseen"
+    async with database.connect() as connection:
+        assert (await get_job(connection, job["id"])).group == "a"
