@@ -202,7 +202,10 @@ def _queues(found: Sequence[KeyCoverage]) -> Iterator[Finding]:
             message += (
                 f" ({state.get(one.state, 'none does now')}); the oldest has waited for {one.oldest_seconds:.0f} s"
             )
-            hint = "start a node whose WORKER_MODE covers it; nocohost plugins check says what is quarantined"
+            hint = (
+                "start a node whose WORKER_MODE covers it and whose image has its plugin; "
+                "nocohost plugins check says what is quarantined"
+            )
             yield Finding("unserved", PROBLEM, message, hint)
         if one.orphans:
             well = False
