@@ -110,6 +110,10 @@ class TransactionPooler:
                     if self._linked.pop(client, None) is not None:
                         self._free.append(server)
                 client.write(framed(kind, body))
+        if server in self._free:
+            self._free.remove(server)
+        if server.client is not None:
+            server.client.close()  # whoever loses its server in the middle loses its connection, too
 
 
 async def message(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
