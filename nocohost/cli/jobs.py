@@ -18,6 +18,7 @@ from nocohost.cli.store import known_keys, open_store, wake_nodes
 from nocohost.cli.verbs import Verbs
 from nocohost.host.command import open_command_app
 from nocohost.node.settings import load_settings
+from nocohost.store.brief import write_briefly
 from nocohost.store.explain import Explanation, explain_job
 from nocohost.store.jobs import (
     JobPage,
@@ -150,8 +151,7 @@ async def _explain(job_id: str) -> Explanation:
 async def _operate(operation: Operation, job_id: str) -> JobRow:
     settings = load_settings(os.environ).settings
     async with open_store(settings) as database:
-        async with database.begin() as connection:
-            row = await operation(connection, job_id)
+        row = await write_briefly(database, lambda connection: operation(connection, job_id))
         await wake_nodes(database, settings, row.key)
         return row
 

@@ -15,6 +15,7 @@ from nocohost.queue.attempt import Attempt, Attempts
 from nocohost.queue.limits import ClusterLimits
 from nocohost.queue.outcome import Interruption
 from nocohost.queue.supervision import Supervision
+from nocohost.store.brief import write_briefly
 from nocohost.store.claims import hand_back, held_jobs, release_unknown
 from nocohost.store.database import SqlDatabase
 from nocohost.store.glance import glance
@@ -171,8 +172,7 @@ class Consumer:
         unknown = [one for one in held if one.claim_id + one.id not in self._running]
         count = 0
         if unknown:
-            async with self._database.begin() as connection:
-                count = await release_unknown(connection, self._node_id, unknown)
+            count = await write_briefly(self._database, lambda one: release_unknown(one, self._node_id, unknown))
             if count:
                 self._log.warning("claim.released", jobs=count, reason="the answer to a claim was lost")
         self._unsure = count < len(unknown)
@@ -268,8 +268,7 @@ class Consumer:
                 attempt.task.cancel()
         self._running.clear()
         try:
-            async with self._database.begin() as connection:
-                count = await hand_back(connection, self._node_id)
+            count = await write_briefly(self._database, lambda one: hand_back(one, self._node_id))
             self._log.warning("drain.released", jobs=count)
         except (StoreError, ConfigError) as error:
             self._log.error("drain.failed", reason=str(error), hint="the jobs are freed when the lease ends")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from nocohost.api.job import JobReport, JobState
 from nocohost.queue.lookout import Lookout
+from nocohost.store.brief import write_briefly
 from nocohost.store.commits import on_commit
 from nocohost.store.database import SqlDatabase
 from nocohost.store.jobs import JobRow, cancel_job, find_jobs, retry_job
@@ -56,8 +57,7 @@ class JobReports:
             row = await operate(connection, job_id)
             on_commit(connection, lambda: self.on_changed(row.key))
             return _report(row)
-        async with self._database.begin() as own:
-            row = await operate(own, job_id)
+        row = await write_briefly(self._database, lambda own: operate(own, job_id))
         self.on_changed(row.key)
         return _report(row)
 

@@ -2,18 +2,21 @@
 
 import asyncio
 from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
 
 from nocohost.api.clock import Clock
-from nocohost.api.errors import TransactionExpiredError
 from nocohost.api.log import Log
 from nocohost.api.service import JobType
 from nocohost.queue.coded_schedules import CodedSchedules
 from nocohost.queue.supervision import Supervision
-from nocohost.store.brief import brief
+from nocohost.store.brief import write_briefly
 from nocohost.store.database import SqlDatabase
 from nocohost.store.glance import glance
 from nocohost.store.ticks import FiredPage, fire_due, seconds_to_tick
 from nocohost.store.types import instant_text
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 LOOK_SECONDS = 10.0
 """How long a schedule that another node made goes unnoticed; also the pace of an idle loop."""
@@ -99,11 +102,7 @@ class ScheduleLoop:
         self._compare_at = self._clock.monotonic() + await self._coded.compare()
 
     async def _fire_page(self) -> bool:
-        short, long = IDLE_MILLISECONDS
-        try:
-            done = await self._fire_within(short)
-        except TransactionExpiredError:
-            done = await self._fire_within(long)
+        done = await write_briefly(self._database, self._fire, IDLE_MILLISECONDS)
         for name, reason in done.unreadable:
             self._unreadable.add(name)
             self._log.error("schedule.unreadable", schedule=name, reason=reason)
@@ -113,11 +112,10 @@ class ScheduleLoop:
             self._log.info("schedule.fired", schedule=one.schedule, tick_at=tick_at, key=one.key, job=one.job_id)
         return bool(done.moved or done.unreadable)
 
-    async def _fire_within(self, idle_milliseconds: int) -> FiredPage:
-        async with brief(self._database, idle_milliseconds) as connection:
-            return await fire_due(
-                connection, self._keys, self._priority, self._unreadable, page=PAGE_SCHEDULES, limit=PAGE_TICKS
-            )
+    async def _fire(self, connection: "AsyncConnection") -> FiredPage:
+        return await fire_due(
+            connection, self._keys, self._priority, self._unreadable, page=PAGE_SCHEDULES, limit=PAGE_TICKS
+        )
 
     def _priority(self, key: str) -> int:
         job_type = self._job_type(key)

@@ -1,16 +1,14 @@
 """The sweep frees what lost nodes held, on every node and for ever; the upkeep removes what time has made old."""
 
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from nocohost.api.clock import Clock
-from nocohost.api.errors import TransactionExpiredError
 from nocohost.api.job import JobState
 from nocohost.api.log import Log
 from nocohost.queue.metrics import QueueMetrics
 from nocohost.queue.supervision import Supervision
-from nocohost.store.brief import brief
+from nocohost.store.brief import write_briefly
 from nocohost.store.database import SqlDatabase
 from nocohost.store.glance import glance
 from nocohost.store.keys import note_served
@@ -31,8 +29,6 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
 
 BATCH = 500
-IDLE_MILLISECONDS = (1000, 4000, 16_000)
-"""How long a sweep may keep the database waiting, try by try: a frozen node lets go soon, a slow one gets there."""
 UPKEEP_SECONDS = 60.0
 
 
@@ -83,7 +79,7 @@ class Sweep:
 
     async def _sweep(self, absent: "ColumnElement[bool]") -> None:
         async with self._database.autocommit() as connection:
-            lost = await mark_lost(connection, absent)
+            lost = await mark_lost(connection, self._node_id, absent)
         for node in lost:
             self._log.warning("node.lost", lost=node)
         while True:
@@ -96,15 +92,9 @@ class Sweep:
                 return
 
     async def _free_page(self) -> Freed:
-        *short, longest = IDLE_MILLISECONDS
-        for limit in short:
-            with suppress(TransactionExpiredError):
-                return await self._free_within(limit)
-        return await self._free_within(longest)
-
-    async def _free_within(self, idle_milliseconds: int) -> Freed:
-        async with brief(self._database, idle_milliseconds) as connection:
-            return await free_orphans(connection, self._node_id, self._keys, BATCH, self.judge)
+        return await write_briefly(
+            self._database, lambda one: free_orphans(one, self._node_id, self._keys, BATCH, self.judge)
+        )
 
     def _tell(self, orphan: Orphan) -> None:
         fate, numbers = orphan.fate, self._metrics.of(orphan.key)

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, and_, delete, func, literal_column, not_, or_, select, update
@@ -11,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from nocohost.api.app import Database
 from nocohost.api.errors import PayloadError
 from nocohost.api.job import JobState
+from nocohost.store.brief import write_briefly
 from nocohost.store.endings import Ending, end_jobs
 from nocohost.store.jobs import HOT_STATES, drop_pending, renew_jobs
 from nocohost.store.nodes import node_lives
@@ -97,15 +99,21 @@ async def _walk(database: Database, operation: str, wanted: JobFilter, limit: in
     changed, last = 0, None
     while changed < limit:
         size = min(PAGE_JOBS, limit - changed)
-        async with database.begin() as connection:
-            page = (await connection.execute(_page(wanted, last, size))).all()
-            if page:
-                await change(connection, [row.id for row in page])
+        page = await write_briefly(database, partial(_change_page, change=change, wanted=wanted, last=last, size=size))
         changed += len(page)
         if len(page) < size:
             return changed, True
         last = page[-1]
     return changed, False
+
+
+async def _change_page(
+    connection: AsyncConnection, *, change: "Change", wanted: JobFilter, last: Row[Any] | None, size: int
+) -> Sequence[Row[Any]]:
+    page: Sequence[Row[Any]] = (await connection.execute(_page(wanted, last, size))).all()
+    if page:
+        await change(connection, [row.id for row in page])
+    return page
 
 
 async def _cancel(connection: AsyncConnection, ids: Sequence[str]) -> None:

@@ -122,15 +122,15 @@ async def live_nodes(connection: AsyncConnection) -> list[NodeRow]:
     return [NodeRow(**row._asdict()) for row in rows]
 
 
-async def mark_lost(connection: AsyncConnection, absent: ColumnElement[bool]) -> list[str]:
+async def mark_lost(connection: AsyncConnection, node_id: str, absent: ColumnElement[bool]) -> list[str]:
     """Mark nodes whose lease ended without a goodbye, or that are ``absent``: theirs ends now; return their ids.
 
-    A node that beats while this looks is not marked.
+    A node that beats while this looks is not marked, nor is ``node_id``, which looks: its own watch decides about it.
     """
     lapsed = nodes.c.lease_until <= db_now()
     statement = (
         update(nodes)
-        .where(nodes.c.state.not_in(GONE_STATES), or_(lapsed, absent))
+        .where(nodes.c.id != node_id, nodes.c.state.not_in(GONE_STATES), or_(lapsed, absent))
         .values(state="lost", presence=None, lease_until=case((lapsed, nodes.c.lease_until), else_=db_now()))
         .returning(nodes.c.id)
     )

@@ -73,9 +73,10 @@ class Freed:
 async def any_to_sweep(
     connection: AsyncConnection, node_id: str, keys: Sequence[str], absent: ColumnElement[bool]
 ) -> bool:
-    """Tell whether there is a lapsed or ``absent`` node or an orphan of these keys: all that an idle sweep asks."""
-    lapsed = exists().where(nodes.c.lease_until <= db_now(), nodes.c.state.not_in(GONE_STATES))
-    gone = exists().select_from(nodes).where(absent)
+    """Tell whether another node is lapsed or ``absent``, or a job of these keys an orphan: all an idle sweep asks."""
+    other = nodes.c.id != node_id
+    lapsed = exists().where(other, nodes.c.lease_until <= db_now(), nodes.c.state.not_in(GONE_STATES))
+    gone = exists().select_from(nodes).where(other, absent)
     query = select(literal(1)).where(or_(lapsed, gone, exists().where(_orphaned(node_id, keys))))
     return (await connection.execute(query)).first() is not None
 

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 
 from nocohost.api.job import JobState
 from nocohost.api.keys import is_key
+from nocohost.store.brief import write_briefly
 from nocohost.store.explain import explain_job
 from nocohost.store.jobs import (
     JobRow,
@@ -209,8 +210,7 @@ async def drop(request: web.Request) -> web.Response:
 async def _operate(request: web.Request, operate: Callable[[Any, str], Awaitable[JobRow]]) -> web.Response:
     read_query(request, ())
     job_id = _job_id(request)
-    async with request.app[APP].database.begin() as connection:
-        row = await operate(connection, job_id)
+    row = await write_briefly(request.app[APP].database, lambda connection: operate(connection, job_id))
     request.app[WAKE](row.key)
     if not row.cancel_requested:
         return web.json_response(job_json(row))

@@ -79,6 +79,21 @@ async def test_a_sweep_touches_served_keys_only_and_never_its_own_jobs(database:
     assert [(await read_job(database, job.id)).state for job in made] == ["pending", "running"]
 
 
+async def test_a_sweeping_node_never_takes_itself_for_lost(database: SqlDatabase) -> None:
+    """It has just been frozen: whether it goes on is for its watch to say, and for the others."""
+    thawed, other = await join_node(database), await join_node(database)
+    await lose(database, thawed)
+
+    async def state() -> str | None:
+        async with database.connect() as connection:
+            return await connection.scalar(select(nodes.c.state).where(nodes.c.id == thawed))
+
+    await make_sweep(database, thawed).turn()
+    assert await state() == "serving"
+    await make_sweep(database, other).turn()
+    assert await state() == "lost"
+
+
 async def test_rescue_never_overwrites_terminal(database: SqlDatabase) -> None:
     """Acks and sweeps race over the same jobs; each job ends up in one place, by one of them."""
     queue = make_queue(database)

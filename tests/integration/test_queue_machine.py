@@ -119,7 +119,7 @@ class QueueMachine(RuleBasedStateMachine):
         me = self.nodes[node]
         before = {row.id: row for row in self.rows()}
         alive = self.alive()
-        self.write(lambda c: mark_lost(c, false()))
+        self.write(lambda c: mark_lost(c, me, false()))
         freed = self.write(lambda c: free_orphans(c, me, [KEY], 100))
         gone = {row_id for row_id, row in before.items() if row.state == "running"} - {
             row.id for row in self.rows() if row.state == "running"
