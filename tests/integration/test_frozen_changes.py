@@ -9,19 +9,13 @@ from nocohost.store.hot.values import Settlement
 
 FREEZING = """
 import asyncio, os, signal, sys
-from types import SimpleNamespace
-from aiohttp import web
-from aiohttp.test_utils import make_mocked_request
 from integration.queue_bench import KEY, LOG, make_consumer
 from nocohost.api.job import JobState
-from nocohost.cli import jobs as verbs
 from nocohost.node.clock import SystemClock
 from nocohost.queue import consumer, reports
 from nocohost.store import job_filter
 from nocohost.store.database import open_database
 from nocohost.store.jobs import cancel_job
-from nocohost.web import jobs_api
-from nocohost.web.keys import APP, WAKE
 
 def freezing(change):
     async def freeze(*arguments):
@@ -42,6 +36,11 @@ async def cancel():
     await reports.JobReports(database, None).cancel(job)
 
 async def cancel_by_request():
+    from types import SimpleNamespace
+    from aiohttp import web
+    from aiohttp.test_utils import make_mocked_request
+    from nocohost.web import jobs_api
+    from nocohost.web.keys import APP, WAKE
     app = web.Application()
     app[APP] = SimpleNamespace(database=database)
     app[WAKE] = lambda key: None
@@ -49,6 +48,7 @@ async def cancel_by_request():
     await jobs_api._operate(request, freezing(cancel_job))
 
 async def cancel_by_verb():
+    from nocohost.cli import jobs as verbs
     os.environ["NOCOHOST_DATABASE__URL"] = url
     await verbs._operate(freezing(cancel_job), job)
 

@@ -75,7 +75,7 @@ def frozen_process(program: str, folder: Path, *arguments: str) -> Iterator[psut
 
 
 async def stopped(process: psutil.Process) -> None:
-    await until(lambda: asyncio.to_thread(lambda: process.status() == psutil.STATUS_STOPPED), 60.0)
+    await until(lambda: asyncio.to_thread(lambda: process.status() == psutil.STATUS_STOPPED), 100.0)
 
 
 async def lose(database: SqlDatabase, node: str) -> None:
