@@ -40,7 +40,7 @@ def _trigger_faults(app: App, definition: Definition) -> Iterator[str]:
 
 
 def _time_faults(params: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what ``app.schedules`` would refuse, once the version is stored and nobody can be told of a fault."""
+    """Yield what ``app.schedules`` would refuse, each by its path and whether or not the version is to be enabled."""
     zone, cron = str(params["timezone"]), params["cron"]
     if not _is_zone(zone):
         yield f"/trigger/timezone: {zone[:80]!r} is no time zone"

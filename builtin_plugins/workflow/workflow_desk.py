@@ -68,8 +68,6 @@ class WorkflowDesk:
             if enable:
                 hook = await self._enable(connection, definition, number)
             row = await find_workflow(connection, definition.name)
-        if enable:
-            await set_schedule(self._app, definition)
         return Stored(row, number, is_new, hook)
 
     async def enable(self, name: str, number: int | None = None) -> Stored:
@@ -79,7 +77,6 @@ class WorkflowDesk:
             definition = self.check(version.definition)
             hook = await self._enable(connection, definition, version.number)
             row = await find_workflow(connection, name)
-        await set_schedule(self._app, definition)
         return Stored(row, version.number, False, hook)
 
     async def disable(self, name: str) -> WorkflowRow:
@@ -87,12 +84,11 @@ class WorkflowDesk:
         async with self._app.database.begin() as connection:
             await find_workflow(connection, name)
             await self._app.resources.subscriptions.remove(trigger_name(name), connection=connection)
+            await self._app.schedules.remove(trigger_name(name), connection=connection)
             change = update(workflows).where(workflows.c.name == name)
             now = self._app.clock.now()
             await connection.execute(change.values(enabled=None, trigger_type=None, hook=None, updated_at=now))
-            row = await find_workflow(connection, name)
-        await self._app.schedules.remove(trigger_name(name))
-        return row
+            return await find_workflow(connection, name)
 
     async def remove(self, name: str) -> None:
         """Remove a workflow with its versions and executions; refused while any execution is not over.
@@ -120,6 +116,10 @@ class WorkflowDesk:
             await subscriptions.set(_subscription(name, trigger.params), connection=connection)
         else:
             await subscriptions.remove(trigger_name(name), connection=connection)
+        if trigger.type == "schedule":
+            await self._app.schedules.set(_schedule(name, trigger.params), connection=connection)
+        else:
+            await self._app.schedules.remove(trigger_name(name), connection=connection)
         values: dict[str, Any] = {"enabled": number, "trigger_type": trigger.type, "updated_at": self._app.clock.now()}
         path = None
         known = await connection.scalar(select(workflows.c.hook).where(workflows.c.name == name))
@@ -131,26 +131,6 @@ class WorkflowDesk:
             path = f"{HOOKS}/{secret}"
         await connection.execute(update(workflows).where(workflows.c.name == name).values(values))
         return path
-
-
-async def set_schedule(app: App, definition: Definition) -> None:
-    """Make the schedules those that the enabled version wants."""
-    trigger, name = definition.trigger, trigger_name(definition.name)
-    if trigger.type != "schedule":
-        await app.schedules.remove(name)
-        return
-    fields = trigger.params
-    await app.schedules.set(
-        Schedule(
-            name,
-            KEY,
-            {"workflow": definition.name},
-            cron=fields["cron"],
-            timezone=fields["timezone"],
-            interval_seconds=fields["interval_seconds"],
-            catch_up=fields["catch_up"],
-        )
-    )
 
 
 def trigger_name(name: str) -> str:
@@ -172,4 +152,16 @@ def _subscription(name: str, params: Mapping[str, Any]) -> Subscription:
         on=tuple(params["on"]),
         fields=tuple(fields),
         data={"workflow": name},
+    )
+
+
+def _schedule(name: str, params: Mapping[str, Any]) -> Schedule:
+    return Schedule(
+        trigger_name(name),
+        KEY,
+        {"workflow": name},
+        cron=params["cron"],
+        timezone=params["timezone"],
+        interval_seconds=params["interval_seconds"],
+        catch_up=params["catch_up"],
     )

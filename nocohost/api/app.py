@@ -140,15 +140,16 @@ class ScheduleView(Protocol):
 class Schedules(Protocol):
     """The schedules kept in the database, beside those that services register."""
 
-    async def set(self, schedule: Schedule) -> None:
+    async def set(self, schedule: Schedule, *, connection: "AsyncConnection | None" = None) -> None:
         """Make the schedule, or change the one of this name; when its times change, the next tick is counted from now.
 
-        A paused schedule stays paused. Raises ``UnknownKeyError``, ``PayloadError`` also for a cron expression or time
-        zone that cannot be, and ``JobConflictError`` for the name of a schedule in code.
+        With ``connection`` it is part of the caller's transaction: both commit or neither. A paused schedule stays
+        paused. Raises ``UnknownKeyError``, ``PayloadError`` also for a cron expression or time zone that cannot be, and
+        ``JobConflictError`` for the name of a schedule in code.
         """
 
-    async def remove(self, name: str) -> bool:
-        """Remove the schedule of this name; return False without one.
+    async def remove(self, name: str, *, connection: "AsyncConnection | None" = None) -> bool:
+        """Remove the schedule of this name, in the caller's transaction with ``connection``; return False without one.
 
         One in code raises ``JobConflictError`` as long as a live node serves the service that registers it.
         """

@@ -2,14 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nocohost.api.app import ScheduleView
 from nocohost.api.errors import PayloadError, PluginContractError
 from nocohost.api.schedule import Schedule
+from nocohost.store.commits import on_commit
 from nocohost.store.database import SqlDatabase
 from nocohost.store.schedules import list_schedules, put_schedule, remove_schedule
 from nocohost.store.ticks import find_tick
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 PAGE = 1000
 
@@ -29,20 +33,23 @@ class ScheduleDoor:
         self._check = check
         self.on_changed: Callable[[str], None] = _nobody
 
-    async def set(self, schedule: Schedule) -> None:
+    async def set(self, schedule: Schedule, *, connection: "AsyncConnection | None" = None) -> None:
         """Make the schedule, or change the one of this name; see ``nocohost.api.app.Schedules.set``."""
         payload = self._check(schedule.key, dict(schedule.payload))
-        try:
-            async with self._database.begin() as connection:
-                await put_schedule(connection, schedule, payload, owner=None)
-        except PluginContractError as error:
-            raise PayloadError(error.message, hint=error.hint) from error
-        self.on_changed(schedule.name)
+        if connection is None:
+            async with self._database.begin() as own:
+                await _put(own, schedule, payload)
+            self.on_changed(schedule.name)
+        else:
+            await _put(connection, schedule, payload)
+            on_commit(connection, lambda: self.on_changed(schedule.name))
 
-    async def remove(self, name: str) -> bool:
+    async def remove(self, name: str, *, connection: "AsyncConnection | None" = None) -> bool:
         """Remove the schedule of this name; see ``nocohost.api.app.Schedules.remove``."""
-        async with self._database.begin() as connection:
+        if connection is not None:
             return await remove_schedule(connection, name)
+        async with self._database.begin() as own:
+            return await remove_schedule(own, name)
 
     async def tick_of(self, name: str, job_id: str) -> datetime | None:
         """Return the tick of a job; see ``nocohost.api.app.Schedules.tick_of``."""
@@ -60,3 +67,10 @@ class ScheduleDoor:
                 if page.next is None:
                     return found
                 after = page.next
+
+
+async def _put(connection: "AsyncConnection", schedule: Schedule, payload: Any) -> None:
+    try:
+        await put_schedule(connection, schedule, payload, owner=None)
+    except PluginContractError as error:
+        raise PayloadError(error.message, hint=error.hint) from error

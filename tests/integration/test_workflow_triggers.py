@@ -6,10 +6,13 @@ from datetime import timedelta
 import pytest
 from aiohttp import web
 from flow_bench import Flows, calculate
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 
+from builtin_plugins.workflow import workflow_desk
 from builtin_plugins.workflow.records import list_executions
-from builtin_plugins.workflow.tables import executions
+from builtin_plugins.workflow.tables import executions, workflows
+from nocohost import StoreError
+from nocohost.queue.schedule_door import ScheduleDoor
 from nocohost.store.schema import schedules
 
 ALLOWED = {
@@ -78,6 +81,54 @@ async def test_a_schedule_starts_within_its_limit(slow_flows):
     assert await started(slow_flows) == []
     await slow_flows.save([calculate("at", "trigger.at")])  # by hand from now on
     assert "workflow.flow" not in {one.schedule.name for one in await slow_flows.app.schedules.list()}
+
+
+async def test_a_version_is_enabled_with_its_schedule_or_not_at_all(flows, monkeypatch):
+    """A node that dies between any two statements leaves both as they were."""
+    by_clock = {"type": "schedule", "interval_seconds": 86_400}
+
+    async def standing():
+        async with flows.app.database.connect() as connection:
+            trigger_type = await connection.scalar(select(workflows.c.trigger_type).where(workflows.c.name == "flow"))
+        names = [one.schedule.name for one in await flows.app.schedules.list()]
+        return trigger_type, names.count("workflow.flow")
+
+    async def interrupted(owner, name, call):
+        async def dies(*args, **more):
+            raise StoreError("the node dies here")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, dies)
+            with pytest.raises(StoreError):
+                await call()
+
+    async def by_hand():
+        await flows.save([calculate("a", "1")])
+
+    async def scheduled():
+        await flows.save([calculate("a", "1")], trigger=by_clock)
+
+    async def enable():
+        await flows.workflows.enable("flow", 2)
+
+    async def disable():
+        await flows.workflows.disable("flow")
+
+    await by_hand()
+    for owner, name in ((ScheduleDoor, "set"), (workflow_desk, "find_workflow")):
+        await interrupted(owner, name, scheduled)
+        assert await standing() == ("api", 0)
+    await scheduled()
+    assert await standing() == ("schedule", 1)
+    for call in (by_hand, disable):
+        await interrupted(ScheduleDoor, "remove", call)
+        assert await standing() == ("schedule", 1)
+    await disable()
+    assert await standing() == (None, 0)
+    await interrupted(ScheduleDoor, "set", enable)
+    assert await standing() == (None, 0)
+    await enable()
+    assert await standing() == ("schedule", 1)
 
 
 async def test_executions_of_ticks_that_are_caught_up_say_which_ticks_those_were(slow_flows):
