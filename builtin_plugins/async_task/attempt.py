@@ -3,36 +3,42 @@
 How it fails is written down by nobody here: the job becomes a dead letter, and whoever looks at the task sees that.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from traceback import format_exception, format_exception_only
 from types import TracebackType
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Row, Select, case, delete, select, update
+from sqlalchemy import Row, and_, case, delete, select, update
 
 from builtin_plugins.async_task.errors import TaskFailedError
+from builtin_plugins.async_task.form import TaskForm
 from builtin_plugins.async_task.kind import TaskKind, TaskResult
 from builtin_plugins.async_task.kinds import faults_of, task_forms, task_kinds
 from builtin_plugins.async_task.limits import TaskTimeoutError, free_frames, lower_memory, time_limit
 from builtin_plugins.async_task.settings import TaskSettings
+from builtin_plugins.async_task.standstill import is_ours, keep
 from builtin_plugins.async_task.tables import row_errors, tasks
 from builtin_plugins.async_task.task import CHANGED, BlockingTask, Task, TaskOrder
-from nocohost import AttemptCancelledError, BlockingApp, BlockingJob, DeadLetter, FenceLostError
+from nocohost import AttemptCancelledError, BlockingApp, BlockingJob, DeadLetter, FenceLostError, Snooze
 
 
-def perform(job: BlockingJob, app: BlockingApp, task_id: str) -> DeadLetter | dict[str, Any] | None:
+def perform(job: BlockingJob, app: BlockingApp, task_id: str) -> DeadLetter | Snooze | dict[str, Any] | None:
     """Run the task, and return what becomes of its job."""
-    row = _begin(job, app, task_id)
+    kinds, forms = task_kinds(app), task_forms(app)
+    row = _begin(job, app, task_id, kinds.keys() & forms.keys())
     if row is None:
+        waits = keep(job, app, task_id)
+        if waits is not None:
+            return waits
         app.log.info("task.skipped", task=task_id, hint="it has succeeded already, is gone, or has another job")
         return None
     app.wait(app.signals.send(CHANGED, {"id": task_id}))
-    kind, reason = _kind(app, job, row)
-    if kind is None:
-        return DeadLetter(reason)
-    order, reason = _order(app, job, row)
+    kind = kinds[row.kind]
+    if job.attempt > kind.attempts:
+        return DeadLetter(_last_error(app, job) or f"{kind.attempts} attempts failed")
+    order, reason = _order(app, forms[row.kind], row)
     if order is None:
         return DeadLetter(reason)
     attempt = Attempt(kind, app, is_last=job.attempt >= kind.attempts)
@@ -101,14 +107,19 @@ class Attempt:
         return True
 
 
-def _begin(job: BlockingJob, app: BlockingApp, task_id: str) -> "Row[Any] | None":
-    """Mark the task as running by this attempt, and return it; None for one that has succeeded or has another job."""
+def _begin(job: BlockingJob, app: BlockingApp, task_id: str, kinds: Collection[str]) -> "Row[Any] | None":
+    """Mark the task as running by this attempt, and return it.
+
+    None for one that has succeeded, has another job, or is of none of these kinds.
+    """
     now: datetime = app.clock.now()
+    startable = and_(is_ours(job, task_id), tasks.c.kind.in_(kinds))
+    anew = select(tasks.c.id).where(startable, tasks.c.checkpoint.is_(None))  # it finds its row errors again
     with job.transaction() as connection:
-        connection.execute(delete(row_errors).where(row_errors.c.task_id.in_(_anew(task_id, job.id))))
+        connection.execute(delete(row_errors).where(row_errors.c.task_id.in_(anew)))
         return connection.execute(
             update(tasks)
-            .where(tasks.c.id == task_id, tasks.c.job_id == job.id, tasks.c.state != "succeeded")
+            .where(startable)
             .values(
                 state="running",
                 fence=job.fence,
@@ -123,28 +134,12 @@ def _begin(job: BlockingJob, app: BlockingApp, task_id: str) -> "Row[Any] | None
         ).first()
 
 
-def _anew(task_id: str, job_id: str) -> "Select[tuple[str]]":
-    """Select the id of the task if this attempt starts without a checkpoint, and so finds its row errors again."""
-    return select(tasks.c.id).where(
-        tasks.c.id == task_id, tasks.c.job_id == job_id, tasks.c.state != "succeeded", tasks.c.checkpoint.is_(None)
-    )
+def _last_error(app: BlockingApp, job: BlockingJob) -> str | None:
+    report = app.wait(app.awaited.queue.find([job.id])).get(job.id)
+    return None if report is None else report.last_error
 
 
-def _kind(app: BlockingApp, job: BlockingJob, row: "Row[Any]") -> tuple[TaskKind | None, str]:
-    kind = task_kinds(app).get(row.kind)
-    if kind is None:
-        why = "nocohost plugins list, on that node, shows what is installed and what is quarantined"
-        return None, f"no active plugin of node {app.node.name} runs tasks of kind {row.kind}; {why}"
-    if job.attempt > kind.attempts:
-        report = app.wait(app.awaited.queue.find([job.id])).get(job.id)
-        return None, (report.last_error if report is not None else None) or f"{kind.attempts} attempts failed"
-    return kind, ""
-
-
-def _order(app: BlockingApp, job: BlockingJob, row: "Row[Any]") -> tuple[TaskOrder | None, str]:
-    form = task_forms(app).get(row.kind)
-    if form is None:
-        return None, f"no installed plugin declares tasks of kind {row.kind}"
+def _order(app: BlockingApp, form: TaskForm, row: "Row[Any]") -> tuple[TaskOrder | None, str]:
     try:
         params = form.params.model_validate(row.params)
     except ValidationError as error:

@@ -38,6 +38,7 @@ class TaskRow:
     """``id``, ``name``, ``size`` and ``media_type`` of the file that it has made."""
     result: Any
     error: str | None
+    """Why it has failed; of an open one, why the node that claimed it last could not begin it."""
     node: str | None
     created_at: datetime
     started_at: datetime | None
@@ -99,7 +100,8 @@ async def next_tag(connection: AsyncConnection, owner: str) -> int:
     take turns, however many tasks any of them has waiting; who has nothing waiting saves nothing up. Who has hundreds
     waiting takes a turn less often, down to a tenth: one more or less makes no difference to them, but to others.
     """
-    now = await connection.scalar(select(func.min(tasks.c.tag)).where(tasks.c.state == "pending"))
+    waiting = tasks.c.state == "pending", tasks.c.error.is_(None)  # those that no node could begin keep nobody's turn
+    now = await connection.scalar(select(func.min(tasks.c.tag)).where(*waiting))
     if now is None:
         now = await connection.scalar(select(func.max(tasks.c.tag)).where(tasks.c.state == "running")) or 0
     own = [

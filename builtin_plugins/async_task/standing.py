@@ -36,10 +36,10 @@ class Standing:
 
     @property
     def state(self) -> str:
-        """Return the state of the task; one whose attempt has been lost or is to be repeated is pending."""
+        """Return the state of the task; pending where an attempt was lost, is to be repeated or cannot begin."""
         if not self.row.is_open or self.report is None:
             return self.row.state
-        runs = self.report.state is JobState.RUNNING and not self.report.orphan
+        runs = self.report.state is JobState.RUNNING and not self.report.orphan and self.row.error is None
         return "running" if runs else "pending"
 
     @property
@@ -53,7 +53,8 @@ class Standing:
         if not self.row.is_open or self.report is None:
             return ()
         orphan = [{"code": "task.orphan", "message": ORPHAN}] if self.report.orphan else []
-        return (*orphan, *self.report.warnings)
+        missing = [{"code": "task.unknown_kind", "message": self.row.error}] if self.row.error else []
+        return (*orphan, *missing, *self.report.warnings)
 
 
 async def stand(app: App, rows: Sequence[TaskRow]) -> Sequence[Standing]:

@@ -102,7 +102,7 @@ def task_json(standing: Standing) -> dict[str, Any]:
         "state": standing.state,
         "progress": row.progress,
         "result": _result(row) if row.state == "succeeded" else None,
-        "error": row.error,
+        "error": row.error if is_over else None,
         "row_errors": row.row_errors,
         "node": row.node,
         "cancelable": not is_over and not standing.cancel_requested,

@@ -171,6 +171,31 @@ async def test_a_running_task_is_cancelled_long_before_its_end_and_a_finished_on
         assert (await client.over(task_id))["state"] == "cancelled"
 
 
+async def test_a_task_waits_for_a_node_that_has_its_kind_and_says_so(
+    cluster: Any, environ: dict[str, str], session: aiohttp.ClientSession
+) -> None:
+    """In a rolling upgrade nodes of the old image claim what those of the new one have started."""
+    old = {"NOCOHOST_DATABASE__URL": environ["NOCOHOST_DATABASE__URL"]}
+    async with cluster("!", **environ) as (front,):
+        client = Client(session, front)
+        async with cluster(WORKS, **old) as (node,):
+            ids = [await client.start(steps=2) for _ in range(2)]
+            for task_id in ids:
+                task = await client.until(task_id, lambda one: "task.unknown_kind" in str(one["warnings"]))
+                assert (task["state"], task["attempts"], task["error"]) == ("pending", 0, None)
+                assert "node node-1 runs tasks of kind toil;" in str(task["warnings"])
+            async with asyncio.timeout(60):
+                while sum(task["job"] in line for line in node.lines if "job.snoozed" in line) < 3:
+                    await asyncio.sleep(0.05)
+            assert sum(ids[1] in line for line in node.lines if "task.waiting" in line) == 1, "it is told once"
+            assert (await client.ask("POST", f"{TASKS}/{ids[0]}/cancel"))[0] in {200, 202}
+            cancelled = await client.over(ids[0])
+            assert (cancelled["state"], cancelled["error"], cancelled["warnings"]) == ("cancelled", None, [])
+        async with cluster(WORKS, **environ):
+            done = await client.over(ids[1])
+            assert (done["state"], done["attempts"], done["warnings"]) == ("succeeded", 1, [])
+
+
 async def test_what_a_task_dies_of_is_told_and_tried_again_only_where_its_kind_says_so(
     cluster: Any, environ: dict[str, str], session: aiohttp.ClientSession
 ) -> None:

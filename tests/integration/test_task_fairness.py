@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import insert, update
+from sqlalchemy import insert, select, update
 
 from builtin_plugins.async_task import KEY
 from builtin_plugins.async_task.desk import Desk, NewTask
@@ -65,3 +65,16 @@ async def test_small_owners_are_done_within_three_times_their_solo_time_beside_f
         # Somebody who comes later does not wait for those who came before, and one who has had a turn saves none up.
         await desk.start(NewTask("shop-report", {}), "late")
         assert "late" in [one for _ in range(3) for one in await run_next(database, front.app.node.id, 1)]
+
+
+async def test_a_task_that_no_node_can_begin_holds_up_nobodys_turn(node, database_url):
+    async with node("!", NOCOHOST_DATABASE__URL=database_url()) as front:
+        desk = Desk(front.app)
+        stuck = await desk.start(NewTask("shop-report", {}), "ada")
+        async with front.app.database.begin() as connection:
+            await connection.execute(update(tasks).where(tasks.c.id == stuck.row.id).values(error="no such kind here"))
+        ids = [(await desk.start(NewTask("shop-report", {}), "bob")).row.id for _ in range(5)]
+        async with front.app.database.begin() as connection:
+            await connection.execute(update(tasks).where(tasks.c.id.in_(ids[:4])).values(state="succeeded"))
+            turn = await connection.scalar(select(tasks.c.tag).where(tasks.c.id == ids[4]))
+            assert await next_tag(connection, "cid") == turn + 1

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from builtin_plugins.async_task import RowError, TaskError, TaskFailedError, TaskForm, TaskKind
 from builtin_plugins.async_task.limits import TaskTimeoutError, time_limit
 from builtin_plugins.async_task.pace import Pace
+from builtin_plugins.async_task.standstill import pause_seconds
 from builtin_plugins.async_task.task import checked_checkpoint, checked_progress
 from nocohost import PayloadError, PluginContractError
 
@@ -117,3 +118,8 @@ def test_code_that_takes_too_long_is_ended_by_an_error_that_says_so() -> None:
         "task.failed",
         "task.timeout",
     ]
+
+
+def test_a_task_whose_kind_is_nowhere_is_tried_ever_less_often_but_every_minute() -> None:
+    pauses = [pause_seconds(claims) for claims in (0, 1, 2, 3, 6, 7, 8, 10_000)]
+    assert pauses == [1.0, 1.0, 2.0, 4.0, 32.0, 60.0, 60.0, 60.0]
