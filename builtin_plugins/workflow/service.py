@@ -35,7 +35,7 @@ def register_services(app: App) -> list[Service | Schedule]:
 
     return [
         Service(KEY, process, concurrency=settings.concurrency, on_crash="fail", backoff=BACKOFF),
-        Schedule("workflow.tidy", KEY, {}, interval_seconds=TIDY_SECONDS, catch_up="once"),
+        Schedule("workflow-process.tidy", KEY, {}, interval_seconds=TIDY_SECONDS, catch_up="once"),
     ]
 
 

@@ -83,6 +83,13 @@ async def test_a_schedule_starts_within_its_limit(slow_flows):
     assert "workflow.flow" not in {one.schedule.name for one in await slow_flows.app.schedules.list()}
 
 
+async def test_no_workflow_takes_the_name_of_the_schedule_that_tidies_up(slow_flows):
+    trigger = {"type": "schedule", "interval_seconds": 3600}
+    await slow_flows.save([calculate("at", "trigger.at")], name="tidy", trigger=trigger)
+    names = [one.schedule.name for one in await slow_flows.app.schedules.list()]
+    assert sorted(name for name in names if name.startswith("workflow")) == ["workflow-process.tidy", "workflow.tidy"]
+
+
 async def test_a_version_is_enabled_with_its_schedule_or_not_at_all(flows, monkeypatch):
     """A node that dies between any two statements leaves both as they were."""
     by_clock = {"type": "schedule", "interval_seconds": 86_400}
