@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 import psutil
-from case import EVER
+from case import DEATH_SECONDS, EVER
 from cluster import Cluster, Node
 from dump import open_engine
 from producers import TOKEN
@@ -19,6 +19,8 @@ from nocohost.testing.postgres import PostgresServer
 
 PATIENCE_SECONDS = 8.0
 """How long an act waits for a node that nobody else has."""
+TAKEOVER_SECONDS = 20.0
+"""How long a node stays frozen at most, past its lease, until another takes its work over."""
 SQLITE_DECK: Mapping[str, int] = {"strand": 1, "kill": 4, "freeze": 2, "roll": 2}
 POSTGRESQL_DECK: Mapping[str, int] = {
     "strand": 1,
@@ -237,13 +239,14 @@ class Nemesis:
                 await asyncio.sleep(0.1)
 
     async def _taken_over(self, held: Collection[tuple[str, int]]) -> None:
-        """Wait until another node has begun one of these attempts anew; on a busy machine that takes a while."""
+        """Wait until another node has begun one of these attempts anew for long enough that the checker sees both."""
         if self._server is None:
             return  # a node frozen with the one lock of SQLite is waited for by all
         fences = dict(held)
-        for _ in range(int(PATIENCE_SECONDS / 0.1)):
+        for _ in range(int(TAKEOVER_SECONDS / 0.1)):
             lines = (line for node in self._cluster.nodes for line in ledger(node))
             if any(line["what"] == "begin" and line["fence"] > fences.get(line["job"], EVER) for line in lines):
+                await asyncio.sleep(1.5 * DEATH_SECONDS)
                 return
             await asyncio.sleep(0.1)
 
