@@ -136,6 +136,7 @@ class Nemesis:
             await self._taken_over(held)
             node.send(signal.SIGCONT)
             self._note("thaw", node)
+            await asyncio.sleep(DEATH_SECONDS)  # it may be about to leave, so the next freeze must not meet it
             node.is_held = False
 
     async def roll(self) -> None:
